@@ -1,0 +1,54 @@
+"""Errors that a user can cause: each message names the thing and the remedy in one line.
+
+Tools print such a message without a traceback and exit with status 1; every other exception is a
+defect of ours and keeps its traceback. The subclasses are also the built-in errors that callers expect.
+"""
+
+import difflib
+import functools
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """Something the user gave cannot be used. The message is one line: what it is, and what to do."""
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownName(UserError, KeyError):
+    """A name that nothing is registered under."""
+
+
+class BadValue(UserError, ValueError):
+    """A value of the wrong type, range or content."""
+
+
+class MissingFile(UserError, FileNotFoundError):
+    """A file or folder that is not there."""
+
+
+def close_names(name: str, known: Iterable[str], count: int = 3) -> str:
+    """`; did you mean 'A' or 'B'?` for the known names closest to `name`, else an empty string."""
+    known = [str(k) for k in known]
+    lowered = {k.lower(): k for k in known}
+    close = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=count, cutoff=0.6)]
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def exit_on_user_error(main: Callable) -> Callable:
+    """Decorator for the entry point of a tool: a `UserError` becomes one line on stderr and exit status 1."""
+
+    @functools.wraps(main)
+    def wrapped(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
+    return wrapped
