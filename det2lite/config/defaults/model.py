@@ -1,0 +1,75 @@
+"""Defaults of MODEL. Names of components are those of their registries."""
+
+from det2lite.config.defaults.heads import (
+    PANOPTIC_FPN,
+    RETINANET,
+    ROI_BOX_CASCADE_HEAD,
+    ROI_BOX_HEAD,
+    ROI_HEADS,
+    ROI_KEYPOINT_HEAD,
+    ROI_MASK_HEAD,
+    RPN,
+    SEM_SEG_HEAD,
+)
+
+ANCHOR_GENERATOR = {
+    "NAME": "DefaultAnchorGenerator",
+    # side of a square of the anchor's area, in pixels of the model's input; one list a feature map,
+    # or one list for all of them
+    "SIZES": [[32, 64, 128, 256, 512]],
+    "ASPECT_RATIOS": [[0.5, 1.0, 2.0]],  # height / width; lists as above
+    "ANGLES": [[-90, 0, 90]],  # degrees, counter-clockwise; of rotated anchors
+    "OFFSET": 0.0,  # of the first anchor's centre from the corner, in strides
+}
+
+RESNETS = {
+    "DEPTH": 50,  # 18, 34, 50, 101, 152
+    "OUT_FEATURES": ["res4"],  # of "stem", "res2" ... "res5"
+    "NUM_GROUPS": 1,  # above 1: ResNeXt
+    "NORM": "FrozenBN",
+    "WIDTH_PER_GROUP": 64,  # channels of the bottleneck in res2
+    "STRIDE_IN_1X1": True,  # stride in the first 1x1 convolution (MSRA), else in the 3x3 one (torchvision)
+    "RES5_DILATION": 1,
+    "RES2_OUT_CHANNELS": 256,  # 64 for depths 18 and 34
+    "STEM_OUT_CHANNELS": 64,
+    "DEFORM_ON_PER_STAGE": [False, False, False, False],  # res2 to res5
+    "DEFORM_MODULATED": False,  # deformable convolution v2
+    "DEFORM_NUM_GROUPS": 1,
+}
+
+MODEL = {
+    "LOAD_PROPOSALS": False,  # from files, see DATASETS
+    "MASK_ON": False,
+    "KEYPOINT_ON": False,
+    "DEVICE": "auto",  # cuda, else mps, else cpu; or one of these, or "cuda:1"
+    "META_ARCHITECTURE": "GeneralizedRCNN",
+    "WEIGHTS": "",  # checkpoint to start from: a path or an address
+    # per channel, in the order of INPUT.FORMAT; the input is (image - mean) / std
+    "PIXEL_MEAN": [103.530, 116.280, 123.675],
+    "PIXEL_STD": [1.0, 1.0, 1.0],  # 1.0 where the backbone's weights hold the scale already
+    "BACKBONE": {
+        "NAME": "build_resnet_backbone",
+        "FREEZE_AT": 2,  # stages kept as they are loaded: 1 the stem, 2 res2 too; 0 none
+    },
+    "FPN": {
+        "IN_FEATURES": [],
+        "OUT_CHANNELS": 256,
+        "NORM": "",
+        "FUSE_TYPE": "sum",  # or "avg"
+    },
+    "PROPOSAL_GENERATOR": {
+        "NAME": "RPN",
+        "MIN_SIZE": 0,  # pixels of the model's input; proposals with a shorter side are dropped
+    },
+    "ANCHOR_GENERATOR": ANCHOR_GENERATOR,
+    "RPN": RPN,
+    "ROI_HEADS": ROI_HEADS,
+    "ROI_BOX_HEAD": ROI_BOX_HEAD,
+    "ROI_BOX_CASCADE_HEAD": ROI_BOX_CASCADE_HEAD,
+    "ROI_MASK_HEAD": ROI_MASK_HEAD,
+    "ROI_KEYPOINT_HEAD": ROI_KEYPOINT_HEAD,
+    "SEM_SEG_HEAD": SEM_SEG_HEAD,
+    "PANOPTIC_FPN": PANOPTIC_FPN,
+    "RETINANET": RETINANET,
+    "RESNETS": RESNETS,
+}

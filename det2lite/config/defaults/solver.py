@@ -1,0 +1,31 @@
+"""Defaults of SOLVER: optimiser, schedule, checkpoints."""
+
+SOLVER = {
+    "LR_SCHEDULER_NAME": "WarmupMultiStepLR",  # or "WarmupCosineLR", "WarmupStepWithFixedGammaLR"
+    "MAX_ITER": 40000,
+    "BASE_LR": 0.001,
+    "BASE_LR_END": 0.0,  # where the cosine schedule ends
+    "MOMENTUM": 0.9,
+    "NESTEROV": False,
+    "WEIGHT_DECAY": 0.0001,
+    "WEIGHT_DECAY_NORM": 0.0,  # of the parameters of normalisation layers
+    "GAMMA": 0.1,  # factor of the learning rate at each step
+    "STEPS": (30000,),  # iterations
+    "NUM_DECAYS": 3,  # of WarmupStepWithFixedGammaLR
+    "WARMUP_FACTOR": 1.0 / 1000,  # of the learning rate at iteration 0
+    "WARMUP_ITERS": 1000,
+    "WARMUP_METHOD": "linear",  # or "constant"
+    "RESCALE_INTERVAL": False,  # squeeze the schedule behind the warm-up instead of cutting its start
+    "CHECKPOINT_PERIOD": 5000,  # iterations
+    "IMS_PER_BATCH": 16,  # images per iteration, over all GPUs
+    "REFERENCE_WORLD_SIZE": 0,  # GPUs that the schedule was written for; 0: no rescaling
+    "BIAS_LR_FACTOR": 1.0,
+    "WEIGHT_DECAY_BIAS": None,  # None: as WEIGHT_DECAY
+    "CLIP_GRADIENTS": {
+        "ENABLED": False,
+        "CLIP_TYPE": "value",  # or "norm", for each parameter by itself
+        "CLIP_VALUE": 1.0,
+        "NORM_TYPE": 2.0,
+    },
+    "AMP": {"ENABLED": False},  # mixed precision
+}
