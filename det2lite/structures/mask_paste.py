@@ -1,0 +1,86 @@
+"""From masks predicted in the frame of their box to masks of the whole image."""
+
+from typing import Tuple  # noqa: UP035 - TorchScript reads the annotations
+
+import torch
+from torch.nn import functional as F
+
+__all__ = ["paste_masks_in_image"]
+
+MAX_CHUNK_BYTES = 1 << 29  # working memory of one step on an accelerator
+BYTES_PER_PIXEL = 16  # two float32 of the sampling grid, the sampled mask, and its comparison
+
+
+def paste_masks_in_image(
+    masks: torch.Tensor,
+    boxes: torch.Tensor,
+    image_shape: Tuple[int, int],  # noqa: UP006
+    threshold: float = 0.5,
+) -> torch.Tensor:
+    """Masks of the size of the image, from masks of the size of their box.
+
+    masks: (N, M, M) in [0, 1]. boxes: Boxes or (N, 4) XYXY pixels. image_shape: (height, width).
+    Returns (N, height, width): bool, where a mask reaches `threshold`; for a negative threshold uint8, the
+    soft mask scaled to 0..255. Values between the centres of mask cells are bilinear (Mask R-CNN,
+    arXiv 1703.06870, with continuous coordinates: the centre of the first pixel is 0.5).
+    """
+    assert masks.shape[-1] == masks.shape[-2], "Only square mask predictions are supported"
+    count = len(masks)
+    if not torch.jit.is_scripting() and not isinstance(boxes, torch.Tensor):
+        boxes = boxes.tensor
+    assert len(boxes) == count, boxes.shape
+    height, width = image_shape
+    if torch.jit.is_scripting():
+        return _finish(_sample(masks, boxes, 0, int(height), 0, int(width)), threshold)
+    if torch.jit.is_tracing():
+        return _finish(_sample(masks, boxes, 0, height, 0, width), threshold)
+
+    pasted = torch.zeros(
+        (count, int(height), int(width)), dtype=torch.bool if threshold >= 0 else torch.uint8, device=masks.device
+    )
+    if count == 0:
+        return pasted
+    if masks.device.type == "cpu":
+        _paste_within_boxes(pasted, masks, boxes, threshold)
+        return pasted
+    # An accelerator does all pixels: finding the box on the host would make it wait.
+    step = max(1, MAX_CHUNK_BYTES // max(1, int(height) * int(width) * BYTES_PER_PIXEL))
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        pasted[part] = _finish(_sample(masks[part], boxes[part], 0, int(height), 0, int(width)), threshold)
+    return pasted
+
+
+def _paste_within_boxes(pasted: torch.Tensor, masks: torch.Tensor, boxes: torch.Tensor, threshold: float) -> None:
+    """Fills in `pasted` (N, H, W) mask by mask, only where its box is; all else is zero already."""
+    height, width = pasted.shape[1:]
+    limit = torch.tensor([width, height, width, height])
+    low = boxes.floor() - 1  # sampling reaches half a mask cell, and so some pixels, beyond the box
+    high = boxes.ceil() + 1
+    region = torch.cat([low[:, :2], high[:, 2:]], dim=1).nan_to_num().clamp(min=0).minimum(limit)
+    for i, (x0, y0, x1, y1) in enumerate(region.long().tolist()):
+        if x1 > x0 and y1 > y0:
+            soft = _sample(masks[i : i + 1], boxes[i : i + 1], y0, y1, x0, x1)
+            pasted[i, y0:y1, x0:x1] = _finish(soft, threshold)[0]
+
+
+def _sample(masks: torch.Tensor, boxes: torch.Tensor, y_start: int, y_end: int, x_start: int, x_end: int):
+    """Soft masks (N, y_end - y_start, x_end - x_start) of a region of the image."""
+    if not masks.is_floating_point():
+        masks = masks.float()
+    x0, y0, x1, y1 = torch.split(boxes, 1, dim=1)  # (N, 1)
+    y = torch.arange(y_start, y_end, device=masks.device, dtype=torch.float32) + 0.5
+    x = torch.arange(x_start, x_end, device=masks.device, dtype=torch.float32) + 0.5
+    y = (y - y0) / (y1 - y0) * 2 - 1  # (N, H), -1..1 over the box
+    x = (x - x0) / (x1 - x0) * 2 - 1  # (N, W)
+    grid = torch.stack(
+        [x[:, None, :].expand(x.size(0), y.size(1), x.size(1)), y[:, :, None].expand(y.size(0), y.size(1), x.size(1))],
+        dim=3,
+    )  # (N, H, W, 2)
+    return F.grid_sample(masks[:, None], grid.to(masks.dtype), align_corners=False)[:, 0]
+
+
+def _finish(soft: torch.Tensor, threshold: float) -> torch.Tensor:
+    if threshold >= 0:
+        return soft >= threshold
+    return (soft * 255).to(dtype=torch.uint8)
