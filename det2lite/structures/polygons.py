@@ -12,6 +12,7 @@ from det2lite.structures.boxes import Boxes
 __all__ = ["PolygonMasks", "polygon_area", "polygons_to_bitmask", "rasterize_polygons_within_box"]
 
 MIN_BOX_SIDE = 0.1  # pixels; a degenerate box must not blow its polygon up to infinity
+MAX_OUTLINE = 5e6  # pixels; the rasterizer takes 40 bytes for each
 
 
 def polygon_area(x: np.ndarray, y: np.ndarray) -> float:
@@ -39,7 +40,7 @@ def _rasterize(polygons_per_object: list[list[np.ndarray]], height: int, width: 
         return np.zeros((len(counts), height, width), dtype=bool)
     flat = [polygon for polygons in polygons_per_object for polygon in polygons]
     parts = iter(_encode_polygons(flat, height, width))
-    empty = {"size": [height, width], "counts": coco_mask.encode(np.zeros((height, width, 1), np.uint8, "F"))[0]["counts"]}
+    empty = coco_mask.encode(np.zeros((height, width), np.uint8, order="F"))
     rles = []
     for count in counts:
         own = list(itertools.islice(parts, count))
@@ -48,10 +49,18 @@ def _rasterize(polygons_per_object: list[list[np.ndarray]], height: int, width: 
 
 
 def _encode_polygons(polygons: list[np.ndarray], height: int, width: int) -> list[dict]:
-    """One RLE per polygon. A first element of 4 numbers would make the encoder read them all as boxes."""
-    if len(polygons[0]) <= 4:
-        raise ValueError(f"a polygon has at least 3 points, this one has {len(polygons[0])} numbers")
+    """One RLE per polygon. The encoder reads 4 numbers as a box, and its memory grows with the outline."""
+    for polygon in polygons:
+        if len(polygon) < 6:
+            raise ValueError(f"a polygon has at least 3 points, this one has {len(polygon)} numbers")
+        if not _outline_length(polygon) <= MAX_OUTLINE:  # NaN is refused too
+            raise ValueError(f"a polygon's points are not finite or too far apart to draw: {polygon[:6]}...")
     return coco_mask.frPyObjects(polygons, height, width)
+
+
+def _outline_length(polygon: np.ndarray) -> float:
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() + np.abs(points[0]).max())
 
 
 def _rasterize_in_boxes(
@@ -61,10 +70,17 @@ def _rasterize_in_boxes(
     sides = boxes[:, 2:] - boxes[:, :2]
     scales = mask_size / np.maximum(sides, MIN_BOX_SIDE)  # (N, 2) XY
     moved = [
-        [((np.asarray(polygon).reshape(-1, 2) - box[:2]) * scale).reshape(-1) for polygon in polygons]
+        [_move_polygon(polygon, box[:2], scale, mask_size) for polygon in polygons]
         for polygons, box, scale in zip(polygons_per_object, boxes, scales, strict=True)
     ]
     return _rasterize(moved, mask_size, mask_size)
+
+
+def _move_polygon(polygon: np.ndarray, origin: np.ndarray, scale: np.ndarray, mask_size: int) -> np.ndarray:
+    moved = ((np.asarray(polygon).reshape(-1, 2) - origin) * scale).reshape(-1)
+    if _outline_length(moved) > MAX_OUTLINE:  # a box of a fraction of a pixel: what is far outside does not matter
+        moved = moved.clip(-mask_size, 2 * mask_size)
+    return moved
 
 
 class PolygonMasks:
@@ -78,7 +94,8 @@ class PolygonMasks:
         """polygons: for each object the list of its polygons, each at least 3 points as a flat array."""
         if not isinstance(polygons, list):
             raise ValueError(
-                f"Cannot create PolygonMasks: Expect a list of list of polygons per image. Got '{type(polygons)}' instead."
+                "Cannot create PolygonMasks: Expect a list of list of polygons per image. "
+                f"Got '{type(polygons)}' instead."
             )
         self.polygons: list[list[np.ndarray]] = [_check_polygons(own) for own in polygons]
 
