@@ -1,0 +1,35 @@
+"""Checks before the first iteration: does the model fit the data?"""
+
+from collections.abc import Iterable
+
+from det2lite.config import CfgNode
+from det2lite.data import MetadataCatalog
+from det2lite.utils.errors import UserError
+
+__all__ = ["ClassCountMismatch", "check_class_count"]
+
+# the key that holds the number of thing classes, by MODEL.META_ARCHITECTURE
+_CLASS_COUNT_NODE = {"GeneralizedRCNN": "ROI_HEADS", "PanopticFPN": "ROI_HEADS", "RetinaNet": "RETINANET"}
+
+
+class ClassCountMismatch(UserError, ValueError):
+    """A model of another number of classes than the data set has."""
+
+
+def check_class_count(cfg: CfgNode, dataset_names: Iterable[str]) -> None:
+    """Raises `ClassCountMismatch` where a data set has another number of thing classes than the model.
+
+    Data sets that do not say their classes, and architectures that are not ours, are left alone.
+    """
+    node = _CLASS_COUNT_NODE.get(cfg.MODEL.META_ARCHITECTURE)
+    if node is None:
+        return
+    key, count = f"MODEL.{node}.NUM_CLASSES", cfg.MODEL[node].NUM_CLASSES
+    for name in dataset_names:
+        classes = MetadataCatalog.get(name).get("thing_classes", None)
+        if classes and len(classes) != count:
+            listed = ", ".join(map(str, classes[:5])) + (", ..." if len(classes) > 5 else "")
+            raise ClassCountMismatch(
+                f"{key} is {count}, but data set {name!r} has {len(classes)} classes ({listed});"
+                f" set {key} {len(classes)}"
+            )

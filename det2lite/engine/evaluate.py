@@ -1,0 +1,54 @@
+"""Evaluation outside of a training."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from det2lite.checkpoint import DetectionCheckpointer
+from det2lite.config import CfgNode
+from det2lite.engine.trainer import DefaultTrainer
+from det2lite.evaluation import verify_results
+from det2lite.utils import comm
+from det2lite.utils.errors import BadValue
+
+__all__ = ["evaluate_weights", "evaluate_with_tta"]
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_weights(
+    cfg: CfgNode, *, resume: bool = False, trainer_class: type[DefaultTrainer] = DefaultTrainer
+) -> Mapping[str, Any]:
+    """Results of MODEL.WEIGHTS (with `resume`: of the last checkpoint in OUTPUT_DIR) on DATASETS.TEST.
+
+    The weights have to fit the model exactly. Results are compared with TEST.EXPECTED_RESULTS.
+    """
+    if not cfg.DATASETS.TEST:
+        raise BadValue("nothing to evaluate on: DATASETS.TEST is empty; set it to a registered data set")
+    model = trainer_class.build_model(cfg)
+    checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        raise BadValue("no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, such as output/model_final.pth")
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume, strict=True)
+    results = dict(trainer_class.test(cfg, model))
+    if cfg.TEST.AUG.ENABLED:
+        results.update(evaluate_with_tta(cfg, model, trainer_class=trainer_class))
+    if comm.is_main_process() and len(cfg.TEST.EXPECTED_RESULTS):
+        verify_results(cfg, results)
+    return results
+
+
+def evaluate_with_tta(
+    cfg: CfgNode, model: nn.Module, *, trainer_class: type[DefaultTrainer] = DefaultTrainer
+) -> dict[str, Any]:
+    """Results with test-time augmentation (TEST.AUG); tasks are called "bbox_TTA" and so on."""
+    from det2lite.modeling import GeneralizedRCNNWithTTA
+
+    logger.info("Evaluating with test-time augmentation ...")
+    folder = os.path.join(cfg.OUTPUT_DIR, "inference_TTA")
+    evaluators = [trainer_class.build_evaluator(cfg, name, folder) for name in cfg.DATASETS.TEST]
+    results = trainer_class.test(cfg, GeneralizedRCNNWithTTA(cfg, model), evaluators)
+    return {f"{task}_TTA": values for task, values in results.items()}

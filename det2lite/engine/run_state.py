@@ -1,0 +1,94 @@
+"""The random state of a run, in plain containers and tensors that a checkpoint can keep and load safely."""
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["get_random_state", "set_random_state", "keep_random_state", "LoopState"]
+
+
+def get_random_state() -> dict[str, Any]:
+    """The states of the generators of Python, numpy and torch, and of this process's CUDA device."""
+    version, words, gauss_next = random.getstate()
+    numpy_name, numpy_words, position, has_gauss, cached_gauss = np.random.get_state()
+    state = {
+        "python": [version, list(words), gauss_next],
+        "numpy": [
+            str(numpy_name),
+            torch.from_numpy(numpy_words.astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached_gauss),
+        ],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Puts back what `get_random_state` returned; a CUDA state is left out on a machine without CUDA."""
+    version, words, gauss_next = state["python"]
+    random.setstate((version, tuple(words), gauss_next))
+    name, numpy_words, position, has_gauss, cached_gauss = state["numpy"]
+    np.random.set_state((name, numpy_words.numpy().astype(np.uint32), position, has_gauss, cached_gauss))
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+@contextlib.contextmanager
+def keep_random_state() -> Iterator[None]:
+    """What runs inside draws its random numbers without changing those that come after."""
+    state = get_random_state()
+    try:
+        yield
+    finally:
+        set_random_state(state)
+
+
+class LoopState:
+    """For a training loop written out: keeps the random state and the loader's seed in its checkpoints.
+
+    Give it to the checkpointer. After a checkpoint was loaded, `resume(start_iter)` moves the loader to
+    its batch and returns its iterator; from there on the run goes as if it had not been interrupted.
+    """
+
+    def __init__(self, data_loader: Any) -> None:
+        self.data_loader = data_loader
+        self._loaded: Mapping[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"random_state": get_random_state(), "data": data_state(self.data_loader)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self._loaded = state_dict
+
+    def resume(self, start_iter: int) -> Iterator:
+        """The loader's batches from iteration `start_iter` on."""
+        if start_iter > 0:
+            move_data_loader(self.data_loader, self._loaded.get("data", {}), start_iter)
+        iterator = iter(self.data_loader)  # before the random state: an iterator may draw a seed of its own
+        if self._loaded.get("random_state"):
+            set_random_state(self._loaded["random_state"])
+        return iterator
+
+
+def data_state(data_loader: Any) -> dict[str, int]:
+    """What a checkpoint keeps of a training loader: the seed that decides all its batches, if it has one."""
+    seed = getattr(data_loader, "seed", None)
+    return {} if seed is None else {"seed": int(seed)}
+
+
+def move_data_loader(data_loader: Any, state: Mapping[str, int], start_batch: int) -> bool:
+    """Makes the next `iter(data_loader)` begin at batch `start_batch`. False for a loader that cannot."""
+    if not hasattr(data_loader, "start_batch") or "seed" not in state:
+        return False
+    data_loader.seed = int(state["seed"])
+    data_loader.start_batch = start_batch
+    return True

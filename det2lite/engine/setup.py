@@ -1,0 +1,157 @@
+"""What every training does once at its start: folder, logs, seed, writers, wrapping the model."""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from det2lite.utils import comm
+from det2lite.utils.collect_env import collect_env_info
+from det2lite.utils.device import resolve_device
+from det2lite.utils.env import seed_all_rng
+from det2lite.utils.errors import BadValue, UserError
+from det2lite.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from det2lite.utils.logger import setup_logger
+
+__all__ = ["create_ddp_model", "default_setup", "default_writers"]
+
+_PRECISIONS = ("", "highest", "high", "medium")
+
+
+class UnwritableFolder(UserError, OSError):
+    """An output folder in which nothing can be written."""
+
+
+def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
+    """Makes OUTPUT_DIR, sets up the loggers, logs the environment and the config, keeps `config.yaml`, seeds.
+
+    `cfg` is a CfgNode, or a nested mapping whose values stand under `train` (`train.output_dir`, `train.seed`).
+    """
+    output_dir = str(_value(cfg, "OUTPUT_DIR", "output_dir", default=""))
+    rank = comm.get_rank()
+    if output_dir and comm.is_main_process():
+        make_output_dir(output_dir)
+    setup_logger(output_dir, distributed_rank=rank, name="fvcore")
+    logger = setup_logger(output_dir, distributed_rank=rank)
+    check_device_count(cfg)
+
+    logger.info("Rank of current process: %d. World size: %d", rank, comm.get_world_size())
+    logger.info("Environment info:\n%s", collect_env_info())
+    logger.info("Command line arguments: %s", args)
+    _log_config_file(getattr(args, "config_file", ""), logger)
+    if output_dir and comm.is_main_process() and hasattr(cfg, "dump"):
+        path = os.path.join(output_dir, "config.yaml")
+        write_atomically(path, cfg.dump())
+        logger.info("Full config saved to %s", path)
+
+    seed = int(_value(cfg, "SEED", "seed", default=-1))
+    seed_all_rng(None if seed < 0 else seed + rank)
+    # trying out algorithms pays only where sizes come again and again, which those of test images do not
+    if not getattr(args, "eval_only", False):
+        torch.backends.cudnn.benchmark = bool(_value(cfg, "CUDNN_BENCHMARK", "cudnn_benchmark", default=False))
+    precision = _value(cfg, "FLOAT32_PRECISION", "float32_precision", default="")
+    if precision not in _PRECISIONS:
+        raise BadValue(f"FLOAT32_PRECISION is {precision!r}; known values: {', '.join(map(repr, _PRECISIONS))}")
+    if precision:
+        torch.set_float32_matmul_precision(precision)
+
+
+def make_output_dir(path: str) -> None:
+    """Creates the folder. Raises `UnwritableFolder` where that, or writing into it, is not possible."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnwritableFolder(
+            f"cannot write to OUTPUT_DIR {path!r}: {reason}; set OUTPUT_DIR to a folder that you may write to"
+        ) from error
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Writes a text file so that it is there as a whole or not at all."""
+    folder = os.path.dirname(os.path.abspath(path))
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(file.name, 0o666 & ~mask)  # a temporary file is its owner's alone
+    os.replace(file.name, path)
+
+
+def check_device_count(cfg: Any) -> None:
+    """Raises where several processes would share the CPU without having been asked to."""
+    device = str(_value(cfg, "MODEL.DEVICE", "device", default="cpu"))
+    count = comm.get_world_size()
+    if count > 1 and device != "cpu" and not resolve_device(device).startswith("cuda"):
+        raise BadValue(
+            f"{count} processes were asked for, and this machine has {torch.cuda.device_count()} GPUs:"
+            " use --num-gpus 1, or set MODEL.DEVICE cpu to train with several processes on the CPU"
+        )
+
+
+def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventWriter]:
+    """Writers to the log, to `metrics.json` and to TensorBoard's event file, both in `output_dir`."""
+    os.makedirs(output_dir, exist_ok=True)
+    return [
+        CommonMetricPrinter(max_iter),
+        JSONWriter(os.path.join(output_dir, "metrics.json")),
+        TensorboardXWriter(output_dir),
+    ]
+
+
+def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs) -> nn.Module:
+    """The model wrapped for training in several processes, or itself where there is one.
+
+    `fp16_compression` sends gradients as float16. Further arguments are DistributedDataParallel's.
+    """
+    if comm.get_world_size() == 1:
+        return model
+    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    if on_cuda:
+        kwargs.setdefault("device_ids", [comm.get_local_rank()])
+    wrapped = DistributedDataParallel(model, **kwargs)
+    if fp16_compression:
+        from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+
+        wrapped.register_comm_hook(state=None, hook=default_hooks.fp16_compress_hook)
+    return wrapped
+
+
+def _log_config_file(path: str, logger: logging.Logger) -> None:
+    if path and os.path.isfile(path):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            logger.info("Contents of config file %s:\n%s", path, _highlighted(file.read()))
+
+
+def _highlighted(text: str) -> str:
+    """YAML coloured for a terminal, where pygments is at hand."""
+    if not sys.stdout.isatty():
+        return text
+    try:
+        from pygments import highlight
+        from pygments.formatters import Terminal256Formatter
+        from pygments.lexers import YamlLexer
+    except ImportError:
+        return text
+    return highlight(text, YamlLexer(), Terminal256Formatter(style="monokai"))
+
+
+def _value(cfg: Any, *keys: str, default: Any) -> Any:
+    """The first of the dotted `keys` that `cfg` has, at its top or under `train`."""
+    for key in keys:
+        for path in (key.split("."), ["train", *key.split(".")]):
+            node = cfg
+            for part in path:
+                node = node.get(part) if hasattr(node, "get") else getattr(node, part, None)
+            if node is not None:
+                return node
+    return default

@@ -1,0 +1,381 @@
+"""Training loops: what happens in an iteration, and the hooks around it."""
+
+import concurrent.futures
+import contextvars
+import functools
+import logging
+import math
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from det2lite.utils import comm
+from det2lite.utils.errors import UserError
+from det2lite.utils.events import EventStorage, get_event_storage
+
+__all__ = ["HookBase", "TrainerBase", "SimpleTrainer", "AMPTrainer", "NonFiniteLoss"]
+
+logger = logging.getLogger(__name__)
+
+
+class NonFiniteLoss(UserError, FloatingPointError):
+    """A loss is NaN or infinite. The weights are those of the last good step."""
+
+
+class HookBase:
+    """What to do around the iterations of a trainer, which `register_hooks` puts into `self.trainer`.
+
+    The trainer calls `before_train`, then for each iteration `before_step`, `after_backward` and
+    `after_step`, and at the end (after an exception too) `after_train`. `trainer.iter` is the number of
+    the current iteration, from 0; in `after_train` of a finished run it is `max_iter`.
+    """
+
+    trainer: "TrainerBase" = None
+
+    def before_train(self) -> None:
+        """Called once before the first iteration."""
+
+    def after_train(self) -> None:
+        """Called once after the last iteration."""
+
+    def before_step(self) -> None:
+        """Called before each iteration."""
+
+    def after_backward(self) -> None:
+        """Called between the backward pass and the optimizer's step."""
+
+    def after_step(self) -> None:
+        """Called after each iteration."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint has to keep; a hook that returns something also has `load_state_dict`."""
+        return {}
+
+
+class TrainerBase:
+    """An iteration repeated, with hooks. A subclass says in `run_step` what an iteration is."""
+
+    def __init__(self) -> None:
+        self._hooks: list[HookBase] = []
+        self.iter = 0
+        self.start_iter = 0
+        self.max_iter: int | None = None
+        self.storage: EventStorage | None = None
+
+    def register_hooks(self, hooks: Iterable[HookBase | None]) -> None:
+        """Adds hooks behind those there are; None is left out."""
+        for hook in hooks:
+            if hook is None:
+                continue
+            assert isinstance(hook, HookBase), f"a hook must be a HookBase, not {type(hook).__name__}"
+            hook.trainer = weakref.proxy(self)  # no cycle, so that a deleted trainer frees its model at once
+            self._hooks.append(hook)
+
+    def train(self, start_iter: int, max_iter: int) -> None:
+        """Runs the iterations `start_iter` to `max_iter - 1`."""
+        logger.info("Starting training from iteration %d", start_iter)
+        self.iter = self.start_iter = start_iter
+        self.max_iter = max_iter
+        with EventStorage(start_iter) as self.storage:
+            try:
+                self.before_train()
+                for self.iter in range(start_iter, max_iter):
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                self.iter = max(start_iter, max_iter)  # tells `after_train` that the run has ended well
+            except UserError:
+                raise
+            except Exception:
+                logger.exception("Training stopped in iteration %d:", self.iter)
+                raise
+            finally:
+                self.after_train()
+
+    def before_train(self) -> None:
+        for hook in self._hooks:
+            hook.before_train()
+
+    def after_train(self) -> None:
+        self.storage.iter = self.iter
+        for hook in self._hooks:
+            hook.after_train()
+
+    def before_step(self) -> None:
+        self.storage.iter = self.iter  # writers file an iteration's values under its number
+        for hook in self._hooks:
+            hook.before_step()
+
+    def after_backward(self) -> None:
+        for hook in self._hooks:
+            hook.after_backward()
+
+    def after_step(self) -> None:
+        for hook in self._hooks:
+            hook.after_step()
+
+    def run_step(self) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """The iteration and what the hooks keep, by the hooks' class names (the first of a class counts)."""
+        state = {"iteration": self.iter}
+        hooks = {}
+        for hook in self._hooks:
+            name = type(hook).__qualname__
+            kept = hook.state_dict()
+            if kept and name not in hooks:
+                hooks[name] = kept
+        if hooks:
+            state["hooks"] = hooks
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.iter = state_dict["iteration"]
+        for name, kept in state_dict.get("hooks", {}).items():
+            for hook in self._hooks:
+                if type(hook).__qualname__ == name:
+                    hook.load_state_dict(kept)
+                    break
+            else:
+                logger.warning("No hook %r here: its part of the checkpoint is left out", name)
+
+
+class SimpleTrainer(TrainerBase):
+    """One optimizer, one data loader, one forward and backward pass an iteration.
+
+    The model returns a loss or a dict of losses, which are summed. The loader is iterated once and has to
+    last for the whole training. Losses are gathered from all processes every `gather_metric_period`
+    iterations, with `async_write_metrics` in a thread that does not hold up the next step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable,
+        optimizer: Optimizer,
+        gather_metric_period: int = 1,
+        zero_grad_before_forward: bool = False,
+        async_write_metrics: bool = False,
+    ) -> None:
+        super().__init__()
+        model.train()
+        self.model = model
+        self.data_loader = data_loader
+        self.optimizer = optimizer
+        self.gather_metric_period = gather_metric_period
+        self.zero_grad_before_forward = zero_grad_before_forward
+        self.async_write_metrics = async_write_metrics
+        self._data_loader_iter_obj: Iterator | None = None
+        self._batch: Any = None  # of the current iteration, for the message about a loss that is not finite
+        self._executor: concurrent.futures.ThreadPoolExecutor | None = None
+        self._last_write: concurrent.futures.Future | None = None
+
+    @property
+    def _data_loader_iter(self) -> Iterator:
+        if self._data_loader_iter_obj is None:  # late, so that a resumed run can move the loader first
+            self._data_loader_iter_obj = iter(self.data_loader)
+        return self._data_loader_iter_obj
+
+    def start_data(self) -> None:
+        """Makes the loader's iterator now, and not with the first iteration."""
+        _ = self._data_loader_iter
+
+    def stop_data(self) -> None:
+        """Drops the loader's iterator; the next iteration makes a new one."""
+        self._data_loader_iter_obj = None
+
+    def reset_data_loader(self, data_loader_builder: Callable[[], Iterable]) -> None:
+        """Goes on with the loader that `data_loader_builder()` returns; the old one is freed before."""
+        del self.data_loader
+        self.stop_data()
+        self.data_loader = data_loader_builder()
+
+    def run_step(self) -> None:
+        assert self.model.training, f"{type(self).__name__} needs the model in training mode; call model.train()"
+        start = time.perf_counter()
+        self._batch = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+
+        if self.zero_grad_before_forward:
+            self.optimizer.zero_grad()
+        loss_dict, total = self._forward(self._batch)
+        if not self.zero_grad_before_forward:
+            self.optimizer.zero_grad()
+        self._backward(total)
+        self.after_backward()
+        self._write_metrics(loss_dict, data_time)  # before the step: a loss that is not finite leaves the weights alone
+        self._optimizer_step()
+        self._batch = None
+
+    def _forward(self, batch: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        losses = self.model(batch)
+        if isinstance(losses, torch.Tensor):
+            losses = {"total_loss": losses}
+        return losses, sum(losses.values())
+
+    def _backward(self, total: torch.Tensor) -> None:
+        total.backward()
+
+    def _optimizer_step(self) -> None:
+        self.optimizer.step()
+
+    def _write_metrics(self, loss_dict: Mapping[str, torch.Tensor], data_time: float, prefix: str = "") -> None:
+        self._raise_write_error()
+        if (self.iter + 1) % self.gather_metric_period:
+            return
+        describe = functools.partial(describe_batch, self._batch, self.optimizer, self.model)
+        if not self.async_write_metrics:
+            self.write_metrics(loss_dict, data_time, self.iter, prefix, describe=describe)
+            return
+        if self._executor is None:
+            self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        run = contextvars.copy_context().run  # the event storage may belong to this thread's context
+        self._last_write = self._executor.submit(
+            run, self.write_metrics, loss_dict, data_time, self.iter, prefix, describe=describe
+        )
+
+    def _raise_write_error(self) -> None:
+        if self._last_write is not None and self._last_write.done():
+            finished, self._last_write = self._last_write, None
+            finished.result()
+
+    @staticmethod
+    def write_metrics(
+        loss_dict: Mapping[str, torch.Tensor],
+        data_time: float,
+        cur_iter: int,
+        prefix: str = "",
+        *,
+        describe: Callable[[], str] | None = None,
+    ) -> None:
+        """Puts the losses' mean over all processes and the longest `data_time` (seconds) into the event storage.
+
+        Raises `NonFiniteLoss` where the total is NaN or infinite; `describe()` is asked, in a process whose
+        own losses are not finite, for what to say about the batch.
+        """
+        values = _to_floats(loss_dict)
+        report = {"losses": values, "data_time": data_time}
+        if not all(map(math.isfinite, values.values())):
+            report["batch"] = describe() if describe else ""
+        reports = comm.gather(report)
+        if not comm.is_main_process():
+            return
+        storage = get_event_storage()
+        storage.put_scalar("data_time", max(r["data_time"] for r in reports), cur_iter=cur_iter)
+        names = list(dict.fromkeys(name for r in reports for name in r["losses"]))
+        per_name = {name: [r["losses"][name] for r in reports if name in r["losses"]] for name in names}
+        means = {name: sum(values) / len(values) for name, values in per_name.items()}
+        total = sum(means.values())
+        if not math.isfinite(total):
+            listed = ", ".join(f"{name} = {value:.6g}" for name, value in means.items())
+            batches = "; ".join(dict.fromkeys(r["batch"] for r in reports if r.get("batch")))
+            raise NonFiniteLoss(
+                f"loss is not finite in iteration {cur_iter}: {listed}{'; ' + batches if batches else ''}"
+                " - the last checkpoint is untouched; lower SOLVER.BASE_LR, lengthen the warm-up, set"
+                " SOLVER.CLIP_GRADIENTS.ENABLED True, or look at these images' annotations"
+            )
+        storage.put_scalar(f"{prefix}total_loss", total, cur_iter=cur_iter)
+        if len(means) > 1:
+            storage.put_scalars(cur_iter=cur_iter, **means)
+
+    def after_train(self) -> None:
+        self.close()
+        super().after_train()
+
+    def close(self) -> None:
+        """Waits for metrics that are still being written, and ends the thread that writes them."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+            self._executor = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+
+
+class AMPTrainer(SimpleTrainer):
+    """`SimpleTrainer` whose forward pass runs in mixed precision.
+
+    float16 on CUDA scales the loss (`grad_scaler`, a `torch.amp.GradScaler`); bfloat16 has float32's range and
+    needs none. Elsewhere than on CUDA the precision is bfloat16, whatever was asked.
+    `log_grad_scaler` writes the scale as the metric `[metric]grad_scaler`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable,
+        optimizer: Optimizer,
+        gather_metric_period: int = 1,
+        zero_grad_before_forward: bool = False,
+        grad_scaler: Any = None,
+        precision: torch.dtype = torch.float16,
+        log_grad_scaler: bool = False,
+        async_write_metrics: bool = False,
+    ) -> None:
+        super().__init__(
+            model, data_loader, optimizer, gather_metric_period, zero_grad_before_forward, async_write_metrics
+        )
+        parameter = next(model.parameters(), None)
+        self.device_type = "cpu" if parameter is None else parameter.device.type
+        self.precision = precision if self.device_type == "cuda" else torch.bfloat16
+        if grad_scaler is None:
+            scales = self.device_type == "cuda" and self.precision == torch.float16
+            grad_scaler = torch.amp.GradScaler("cuda", enabled=scales)
+        self.grad_scaler = grad_scaler
+        self.log_grad_scaler = log_grad_scaler
+
+    def _forward(self, batch: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        with torch.autocast(self.device_type, dtype=self.precision):
+            return super()._forward(batch)
+
+    def _backward(self, total: torch.Tensor) -> None:
+        self.grad_scaler.scale(total).backward()
+        if self.log_grad_scaler:
+            get_event_storage().put_scalar("[metric]grad_scaler", self.grad_scaler.get_scale())
+
+    def _optimizer_step(self) -> None:
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        scale = state_dict.get("grad_scaler")
+        if scale:  # empty when the checkpoint comes from a run without scaling
+            self.grad_scaler.load_state_dict(scale)
+
+
+def describe_batch(batch: Any, optimizer: Optimizer, model: nn.Module) -> str:
+    """Learning rate, gradient norm and image files of a batch, in one line; for error messages, it synchronises."""
+    rates = sorted({group["lr"] for group in optimizer.param_groups})
+    text = f"lr {', '.join(f'{rate:.6g}' for rate in rates)}"
+    gradients = [p.grad.detach().float().norm() for p in model.parameters() if p.grad is not None]
+    if gradients:
+        text += f", gradient norm {torch.stack(gradients).norm().item():.6g}"
+    if isinstance(batch, list | tuple):
+        names = [str(x.get("file_name", x.get("image_id"))) for x in batch if isinstance(x, Mapping)]
+        names = [name for name in names if name != "None"]
+        if names:
+            text += f", images {', '.join(names)}"
+    return text
+
+
+def _to_floats(loss_dict: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """The losses as floats, brought over from their device in one transfer."""
+    on_device = {k: v for k, v in loss_dict.items() if isinstance(v, torch.Tensor) and v.device.type != "cpu"}
+    if not on_device:
+        return {k: float(v) for k, v in loss_dict.items()}
+    moved = torch.stack([v.detach().float().reshape(()) for v in on_device.values()]).tolist()
+    return {k: float(v) for k, v in loss_dict.items() if k not in on_device} | dict(zip(on_device, moved, strict=True))

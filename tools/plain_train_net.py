@@ -1,0 +1,139 @@
+#!/usr/bin/env python
+"""The training of train_net.py as one readable loop, without trainer and hooks.
+
+A place to start from where a training does something else in its loop.
+"""
+
+import importlib.util
+import os
+import sys
+
+if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from det2lite.engine import config_from_arguments, default_argument_parser, launch
+from det2lite.utils.errors import exit_on_user_error
+
+
+def evaluate(cfg, model):
+    """Evaluates on each of DATASETS.TEST. Returns {data set: {task: {metric: value}}}."""
+    from det2lite.data import build_detection_test_loader
+    from det2lite.evaluation import build_evaluator, inference_on_dataset, print_csv_format
+    from det2lite.utils import comm
+
+    results = {}
+    for name in cfg.DATASETS.TEST:
+        data_loader = build_detection_test_loader(cfg, name)
+        evaluator = build_evaluator(cfg, name, os.path.join(cfg.OUTPUT_DIR, "inference", name))
+        results[name] = inference_on_dataset(model, data_loader, evaluator)
+        if comm.is_main_process():
+            print_csv_format(results[name])
+    return results
+
+
+def train(cfg, model, resume=False):
+    """Trains up to SOLVER.MAX_ITER, with checkpoints, logs and evaluations on the way. Returns the last results."""
+    import functools
+    import logging
+    import time
+
+    import torch
+
+    from det2lite.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
+    from det2lite.data import build_detection_train_loader
+    from det2lite.engine import LoopState, SimpleTrainer, check_class_count, default_writers
+    from det2lite.engine.run_state import keep_random_state
+    from det2lite.engine.train_loop import describe_batch
+    from det2lite.solver import build_lr_scheduler, build_optimizer
+    from det2lite.utils import comm
+    from det2lite.utils.events import EventStorage
+
+    model.train()
+    max_iter = cfg.SOLVER.MAX_ITER
+    data_loader = build_detection_train_loader(cfg)
+    check_class_count(cfg, cfg.DATASETS.TRAIN)
+    optimizer = build_optimizer(cfg, model)
+    scheduler = build_lr_scheduler(cfg, optimizer)
+
+    loop_state = LoopState(data_loader)
+    checkpointer = DetectionCheckpointer(
+        model, cfg.OUTPUT_DIR, optimizer=optimizer, scheduler=scheduler, loop_state=loop_state
+    )
+    checkpointer.attach_config(cfg)
+    resume = resume and checkpointer.has_checkpoint()
+    loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    start_iter = loaded["iteration"] + 1 if resume else 0
+    periodic_checkpointer = PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_iter=max_iter)
+
+    # float16 needs its gradients scaled, bfloat16 does not
+    device_type = next(model.parameters()).device.type
+    precision = torch.float16 if device_type == "cuda" else torch.bfloat16
+    scaler = torch.amp.GradScaler("cuda", enabled=cfg.SOLVER.AMP.ENABLED and device_type == "cuda")
+
+    writers = default_writers(cfg.OUTPUT_DIR, max_iter) if comm.is_main_process() else []
+    logging.getLogger("det2lite").info("Starting training from iteration %d", start_iter)
+    results = {}
+    with EventStorage(start_iter) as storage:
+        batches = loop_state.resume(start_iter)
+        for iteration in range(start_iter, max_iter):
+            storage.iter = iteration
+            start = time.perf_counter()
+            batch = next(batches)
+            data_time = time.perf_counter() - start
+
+            with torch.autocast(device_type, dtype=precision, enabled=cfg.SOLVER.AMP.ENABLED):
+                loss_dict = model(batch)
+            optimizer.zero_grad()
+            scaler.scale(sum(loss_dict.values())).backward()
+            describe = functools.partial(describe_batch, batch, optimizer, model)
+            SimpleTrainer.write_metrics(loss_dict, data_time, iteration, describe=describe)
+            scaler.step(optimizer)
+            scaler.update()
+            storage.put_scalar("lr", optimizer.param_groups[0]["lr"], smoothing_hint=False)
+            scheduler.step()
+            storage.put_scalar("time", time.perf_counter() - start)
+
+            periodic_checkpointer.step(iteration)
+            done = iteration + 1
+            if done == max_iter or (cfg.TEST.EVAL_PERIOD > 0 and done % cfg.TEST.EVAL_PERIOD == 0):
+                with keep_random_state():
+                    results = evaluate(cfg, model)
+                comm.synchronize()
+            if done % 20 == 0 or done == max_iter:
+                for writer in writers:
+                    writer.write()
+    for writer in writers:
+        writer.close()
+    return results
+
+
+def main(args):
+    from det2lite.checkpoint import DetectionCheckpointer
+    from det2lite.engine import create_ddp_model, default_setup
+    from det2lite.modeling import build_model
+
+    cfg = config_from_arguments(args)
+    default_setup(cfg, args)
+    model = build_model(cfg)
+    if args.eval_only:
+        checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume, strict=True)
+        return evaluate(cfg, model)
+    return train(cfg, create_ddp_model(model, broadcast_buffers=False), resume=args.resume)
+
+
+@exit_on_user_error
+def run():
+    args = default_argument_parser().parse_args()
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,47 @@
+#!/usr/bin/env python
+"""Trains the model of a config, or evaluates its weights.
+
+Everything is in `DefaultTrainer`. For a project of your own, subclass it or write the loop out as in
+plain_train_net.py, and leave this file as it is.
+"""
+
+import importlib.util
+import os
+import sys
+
+if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from det2lite.engine import config_from_arguments, default_argument_parser, launch
+from det2lite.utils.errors import exit_on_user_error
+
+
+def main(args):
+    from det2lite.engine import DefaultTrainer, default_setup, evaluate_weights, evaluate_with_tta, hooks
+
+    cfg = config_from_arguments(args)
+    default_setup(cfg, args)
+    if args.eval_only:
+        return evaluate_weights(cfg, resume=args.resume)
+    trainer = DefaultTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    if cfg.TEST.AUG.ENABLED:
+        trainer.register_hooks([hooks.EvalHook(0, lambda: evaluate_with_tta(cfg, trainer.model))])
+    return trainer.train()
+
+
+@exit_on_user_error
+def run():
+    args = default_argument_parser().parse_args()
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    run()
