@@ -1,0 +1,50 @@
+"""Layers and functions that models are made of."""
+
+from det2lite.layers.batch_norm import CycleBatchNormList, FrozenBatchNorm2d, NaiveSyncBatchNorm, get_norm
+from det2lite.layers.blocks import CNNBlockBase, DepthwiseSeparableConv2d
+from det2lite.layers.losses import ciou_loss, diou_loss
+from det2lite.layers.mask_ops import paste_masks_in_image
+from det2lite.layers.nms import batched_nms, nms
+from det2lite.layers.roi_align import ROIAlign, roi_align
+from det2lite.layers.shape_spec import ShapeSpec
+from det2lite.layers.wrappers import (
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Linear,
+    cat,
+    cross_entropy,
+    empty_input_loss_func_wrapper,
+    interpolate,
+    move_device_like,
+    nonzero_tuple,
+    shapes_to_tensor,
+)
+
+__all__ = [
+    "BatchNorm2d",
+    "CNNBlockBase",
+    "Conv2d",
+    "ConvTranspose2d",
+    "CycleBatchNormList",
+    "DepthwiseSeparableConv2d",
+    "FrozenBatchNorm2d",
+    "Linear",
+    "NaiveSyncBatchNorm",
+    "ROIAlign",
+    "ShapeSpec",
+    "batched_nms",
+    "cat",
+    "ciou_loss",
+    "cross_entropy",
+    "diou_loss",
+    "empty_input_loss_func_wrapper",
+    "get_norm",
+    "interpolate",
+    "move_device_like",
+    "nms",
+    "nonzero_tuple",
+    "paste_masks_in_image",
+    "roi_align",
+    "shapes_to_tensor",
+]

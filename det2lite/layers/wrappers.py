@@ -1,0 +1,92 @@
+"""PyTorch's basic modules and functions, where detection asks for a little more."""
+
+from collections.abc import Callable
+from typing import List, Tuple  # noqa: UP035 - TorchScript reads the annotations
+
+import torch
+from torch.nn import functional as F
+
+from det2lite.layers.batch_norm import FrozenBatchNorm2d
+from det2lite.structures.image_list import move_device_like, shapes_to_tensor
+
+__all__ = [
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Linear",
+    "cat",
+    "cross_entropy",
+    "empty_input_loss_func_wrapper",
+    "interpolate",
+    "move_device_like",
+    "nonzero_tuple",
+    "shapes_to_tensor",
+]
+
+BatchNorm2d = torch.nn.BatchNorm2d
+ConvTranspose2d = torch.nn.ConvTranspose2d
+Linear = torch.nn.Linear
+interpolate = torch.nn.functional.interpolate
+
+
+def cat(tensors: List[torch.Tensor], dim: int = 0):  # noqa: UP006
+    """`torch.cat` that hands on a single tensor without copying it."""
+    assert isinstance(tensors, (list, tuple)), type(tensors)
+    if len(tensors) == 1:
+        return tensors[0]
+    return torch.cat(tensors, dim)
+
+
+def empty_input_loss_func_wrapper(loss_func: Callable) -> Callable:
+    """A mean-reduced loss that is 0, not NaN, for an empty target; the 0 depends on the input for the graph's sake."""
+
+    def wrapped_loss_func(input, target, *, reduction="mean", **kwargs):
+        if target.numel() == 0 and reduction == "mean":
+            return input.sum() * 0.0
+        return loss_func(input, target, reduction=reduction, **kwargs)
+
+    return wrapped_loss_func
+
+
+cross_entropy = empty_input_loss_func_wrapper(F.cross_entropy)
+
+
+class Conv2d(torch.nn.Conv2d):
+    """`torch.nn.Conv2d` with a normalisation and an activation behind it.
+
+    norm: a Module, registered as `norm`; a FrozenBatchNorm2d is folded into the weights on the fly, which
+        spares two passes over the feature map. activation: any callable; plain functions hold no parameters.
+    """
+
+    def __init__(self, *args, **kwargs):
+        norm = kwargs.pop("norm", None)
+        activation = kwargs.pop("activation", None)
+        super().__init__(*args, **kwargs)
+        self.norm = norm
+        self.activation = activation
+
+    def forward(self, x):
+        if not torch.jit.is_scripting():
+            if type(self.norm) is FrozenBatchNorm2d:
+                scale, shift = self.norm.scale_and_shift()  # (C,), (C,)
+                weight = self.weight * scale.view(-1, 1, 1, 1).to(self.weight.dtype)
+                bias = shift if self.bias is None else self.bias * scale + shift
+                x = self._conv_forward(x, weight, bias.to(self.weight.dtype))
+                return x if self.activation is None else self.activation(x)
+            if self.training and x.numel() == 0:
+                assert not isinstance(self.norm, torch.nn.SyncBatchNorm), "SyncBatchNorm does not support empty inputs!"
+        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        if self.norm is not None:
+            x = self.norm(x)
+        if self.activation is not None:
+            x = self.activation(x)
+        return x
+
+
+def nonzero_tuple(x: torch.Tensor) -> Tuple[torch.Tensor, ...]:  # noqa: UP006
+    """`x.nonzero(as_tuple=True)` that TorchScript takes too: one index tensor per dimension."""
+    if torch.jit.is_scripting():
+        if x.dim() == 0:
+            return x.unsqueeze(0).nonzero().unbind(1)
+        return x.nonzero().unbind(1)
+    return x.nonzero(as_tuple=True)
