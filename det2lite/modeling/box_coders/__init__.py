@@ -1,0 +1,1 @@
+"""Box coders: encode a target box relative to a prior, and decode a prediction, side by side."""

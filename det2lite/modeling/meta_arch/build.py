@@ -1,0 +1,19 @@
+"""Models by name."""
+
+from torch import nn
+
+from det2lite.config import CfgNode
+from det2lite.utils.device import resolve_device
+from det2lite.utils.registry import Registry
+
+META_ARCH_REGISTRY = Registry("META_ARCH")
+META_ARCH_REGISTRY.__doc__ = """
+Modules called with `(cfg)`: a batch `list[dict]` gives `dict[str, Tensor]` of losses in training, `list[dict]` of
+predictions in evaluation.
+"""
+
+
+def build_model(cfg: CfgNode) -> nn.Module:
+    """The model of `cfg.MODEL.META_ARCHITECTURE` on `cfg.MODEL.DEVICE`, without its weights loaded."""
+    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+    return model.to(resolve_device(cfg.MODEL.DEVICE))

@@ -1,0 +1,1 @@
+"""Necks: each wraps a backbone and is a backbone."""

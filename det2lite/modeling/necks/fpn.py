@@ -1,0 +1,159 @@
+"""Feature pyramid network, arXiv 1612.03144."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from fvcore.nn import weight_init
+from torch import nn
+
+from det2lite.config import CfgNode
+from det2lite.layers import Conv2d, ShapeSpec, get_norm
+from det2lite.modeling.backbone.backbone import Backbone
+from det2lite.modeling.backbone.build import BACKBONE_REGISTRY
+from det2lite.modeling.backbone.resnet import build_resnet_backbone
+from det2lite.utils.errors import BadValue
+
+__all__ = [
+    "FPN",
+    "LastLevelMaxPool",
+    "LastLevelP6P7",
+    "build_resnet_fpn_backbone",
+    "build_retinanet_resnet_fpn_backbone",
+]
+
+
+class FPN(Backbone):
+    """Adds a top-down path to a backbone and returns the features `p2, p3, ...`, named by log2 of their stride.
+
+    in_features: features of `bottom_up`, from high to low resolution, strides doubling. norm: see `get_norm`.
+    top_block: makes coarser levels; it has `num_levels`, `in_feature` and returns a list of maps.
+    fuse_type: "sum" or "avg". square_pad: side in pixels that inputs are padded to, where positive.
+    """
+
+    def __init__(
+        self,
+        bottom_up: Backbone,
+        in_features: list[str],
+        out_channels: int,
+        norm: str = "",
+        top_block: nn.Module | None = None,
+        fuse_type: str = "sum",
+        square_pad: int = 0,
+    ):
+        super().__init__()
+        if not in_features:
+            raise BadValue("MODEL.FPN.IN_FEATURES is empty; name features of the backbone, such as res2 ... res5")
+        if fuse_type not in ("sum", "avg"):
+            raise BadValue(f"MODEL.FPN.FUSE_TYPE {fuse_type!r} is not 'sum' or 'avg'")
+        shapes = bottom_up.output_shape()
+        strides = [shapes[name].stride for name in in_features]
+        if any(finer * 2 != coarser for finer, coarser in zip(strides[:-1], strides[1:], strict=True)):
+            raise BadValue(f"FPN needs features whose strides double, got {dict(zip(in_features, strides, strict=True))}")
+        self.in_features = tuple(in_features)
+        self.levels = [int(math.log2(stride)) for stride in strides]
+        for name, level in zip(in_features, self.levels, strict=True):
+            self.add_module(f"fpn_lateral{level}", _pyramid_conv(shapes[name].channels, out_channels, 1, norm))
+            self.add_module(f"fpn_output{level}", _pyramid_conv(out_channels, out_channels, 3, norm))
+        self.top_block = top_block
+        self.bottom_up = bottom_up
+        last = self.levels[-1] + (top_block.num_levels if top_block is not None else 0)
+        self._out_features = [f"p{level}" for level in range(self.levels[0], last + 1)]
+        self._out_feature_strides = {f"p{level}": 2**level for level in range(self.levels[0], last + 1)}
+        self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
+        self._size_divisibility = strides[-1]
+        self._square_pad = square_pad
+        self._average = fuse_type == "avg"
+
+    @property
+    def size_divisibility(self) -> int:
+        return self._size_divisibility
+
+    @property
+    def padding_constraints(self) -> dict[str, int]:
+        return {"square_size": self._square_pad}
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """x: `(N, C, H, W)`. Returns `p<level>: (N, out_channels, H / 2**level, W / 2**level)`."""
+        features = self.bottom_up(x)
+        merged, results = None, {}
+        for name, level in zip(reversed(self.in_features), reversed(self.levels), strict=True):
+            lateral = getattr(self, f"fpn_lateral{level}")(features[name])
+            if merged is not None:
+                lateral = lateral + F.interpolate(merged, scale_factor=2.0, mode="nearest")
+                lateral = lateral / 2 if self._average else lateral
+            merged = lateral
+            results[f"p{level}"] = getattr(self, f"fpn_output{level}")(merged)
+        results = dict(reversed(results.items()))
+        if self.top_block is not None:
+            source = self.top_block.in_feature
+            coarser = self.top_block(features[source] if source in features else results[source])
+            results.update(zip(self._out_features[len(self.levels) :], coarser, strict=True))
+        return results
+
+
+def _pyramid_conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> Conv2d:
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        padding=kernel_size // 2,
+        bias=norm == "",
+        norm=get_norm(norm, out_channels),
+    )
+    weight_init.c2_xavier_fill(conv)
+    return conv
+
+
+class LastLevelMaxPool(nn.Module):
+    """P6 of Faster R-CNN: P5 at every other position."""
+
+    num_levels = 1
+    in_feature = "p5"
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [F.max_pool2d(x, kernel_size=1, stride=2)]
+
+
+class LastLevelP6P7(nn.Module):
+    """P6 and P7 of RetinaNet (arXiv 1708.02002): two convolutions of stride 2 on `in_feature`."""
+
+    num_levels = 2
+
+    def __init__(self, in_channels: int, out_channels: int, in_feature: str = "res5"):
+        super().__init__()
+        self.in_feature = in_feature
+        self.p6 = nn.Conv2d(in_channels, out_channels, 3, 2, 1)
+        self.p7 = nn.Conv2d(out_channels, out_channels, 3, 2, 1)
+        for conv in (self.p6, self.p7):
+            weight_init.c2_xavier_fill(conv)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        p6 = self.p6(x)
+        return [p6, self.p7(F.relu(p6))]
+
+
+def _wrap(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
+    fpn = cfg.MODEL.FPN
+    return FPN(
+        bottom_up=bottom_up,
+        in_features=fpn.IN_FEATURES,
+        out_channels=fpn.OUT_CHANNELS,
+        norm=fpn.NORM,
+        top_block=top_block,
+        fuse_type=fpn.FUSE_TYPE,
+    )
+
+
+@BACKBONE_REGISTRY.register()
+def build_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """ResNet, FPN and the pooled P6."""
+    return _wrap(cfg, build_resnet_backbone(cfg, input_shape), LastLevelMaxPool())
+
+
+@BACKBONE_REGISTRY.register()
+def build_retinanet_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """ResNet, FPN and the convolved P6 and P7."""
+    bottom_up = build_resnet_backbone(cfg, input_shape)
+    in_channels = bottom_up.output_shape()["res5"].channels
+    return _wrap(cfg, bottom_up, LastLevelP6P7(in_channels, cfg.MODEL.FPN.OUT_CHANNELS))

@@ -1,0 +1,109 @@
+"""Pooling of regions from the level of a feature pyramid that suits their size, FPN, arXiv 1612.03144."""
+
+import importlib
+import math
+
+import torch
+from torch import nn
+from torchvision.ops import RoIPool
+
+from det2lite.layers import ROIAlign
+from det2lite.structures import Boxes
+from det2lite.utils.errors import BadValue
+
+__all__ = ["ROIPooler", "assign_boxes_to_levels", "convert_boxes_to_pooler_format"]
+
+
+def assign_boxes_to_levels(
+    box_lists: list[Boxes], min_level: int, max_level: int, canonical_box_size: int, canonical_level: int
+) -> torch.Tensor:
+    """Index of the level, from 0 for `min_level`, that each box of all images is pooled from, `(R,)` int64.
+
+    A box of `canonical_box_size` pixels a side belongs to `canonical_level`; twice the side, one level up.
+    """
+    sizes = torch.sqrt(torch.cat([boxes.area() for boxes in box_lists]))
+    # 1e-8 keeps a box without area, and one exactly at a border, on the right side
+    levels = torch.floor(canonical_level + torch.log2(sizes / canonical_box_size + 1e-8))
+    return levels.clamp(min=min_level, max=max_level).to(torch.int64) - min_level
+
+
+def convert_boxes_to_pooler_format(box_lists: list[Boxes]) -> torch.Tensor:
+    """Boxes of all images with the index of their image in front, `(R, 1 + B)`."""
+    boxes = torch.cat([boxes.tensor for boxes in box_lists])
+    counts = torch.tensor([len(boxes) for boxes in box_lists])
+    image = torch.repeat_interleave(torch.arange(len(box_lists)), counts).to(boxes.device, non_blocking=True)
+    return torch.cat([image[:, None].to(boxes.dtype), boxes], dim=1)
+
+
+class _TypedRoIPool(RoIPool):
+    """ROIPool of Fast R-CNN (arXiv 1504.08083) for boxes of any floating type."""
+
+    def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
+        return super().forward(input, rois.to(input.dtype))
+
+
+def _build_level_pooler(pooler_type: str, output_size: tuple[int, int], scale: float, sampling_ratio: int) -> nn.Module:
+    if pooler_type in ("ROIAlign", "ROIAlignV2"):
+        return ROIAlign(output_size, scale, sampling_ratio, aligned=pooler_type == "ROIAlignV2")
+    if pooler_type == "ROIPool":
+        return _TypedRoIPool(output_size, scale)
+    if pooler_type == "ROIAlignRotated":
+        layers = importlib.import_module("det2lite.layers")
+        return layers.ROIAlignRotated(output_size, scale, sampling_ratio)
+    raise BadValue(f"POOLER_TYPE {pooler_type!r} is not one of ROIAlign, ROIAlignV2, ROIPool, ROIAlignRotated")
+
+
+class ROIPooler(nn.Module):
+    """Pools each box to `output_size` from one of several feature maps.
+
+    scales: 1 / stride of each map, from high to low resolution. sampling_ratio: samples along a bin's side, 0 for as
+    many as it covers cells. pooler_type: ROIAlign, ROIAlignV2 (half-pixel exact), ROIPool or ROIAlignRotated.
+    """
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        scales: list[float],
+        sampling_ratio: int,
+        pooler_type: str,
+        canonical_box_size: int = 224,
+        canonical_level: int = 4,
+    ):
+        super().__init__()
+        self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        if len(self.output_size) != 2:
+            raise ValueError(f"output_size is a number or a pair, got {output_size!r}")
+        poolers = [_build_level_pooler(pooler_type, self.output_size, scale, sampling_ratio) for scale in scales]
+        self.level_poolers = nn.ModuleList(poolers)
+        levels = [-math.log2(scale) for scale in scales]
+        if any(not math.isclose(level, round(level)) for level in levels):
+            raise ValueError(f"scales must be powers of two, got {scales}")
+        self.min_level, self.max_level = round(levels[0]), round(levels[-1])
+        if len(scales) != self.max_level - self.min_level + 1:
+            raise ValueError(f"scales must halve from map to map, got {scales}")
+        self.canonical_level = canonical_level
+        self.canonical_box_size = canonical_box_size
+
+    def forward(self, x: list[torch.Tensor], box_lists: list[Boxes]) -> torch.Tensor:
+        """x: feature maps `(N, C, H_l, W_l)`; box_lists: boxes of each image, in pixels of the model's input.
+
+        Returns `(R, C, *output_size)`, R the number of boxes of all images.
+        """
+        if len(x) != len(self.level_poolers):
+            raise ValueError(f"{len(x)} feature maps for {len(self.level_poolers)} scales")
+        if len(box_lists) != x[0].shape[0]:
+            raise ValueError(f"boxes of {len(box_lists)} images for {x[0].shape[0]} images")
+        rois = convert_boxes_to_pooler_format(box_lists)
+        if len(rois) == 0:
+            # zero times the maps keeps them in the graph, so that every parameter has a gradient
+            return x[0].new_zeros((0, x[0].shape[1], *self.output_size)) + 0 * sum(f.sum() for f in x)
+        if len(x) == 1:
+            return self.level_poolers[0](x[0], rois)
+        levels = assign_boxes_to_levels(
+            box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
+        )
+        output = x[0].new_zeros((len(rois), x[0].shape[1], *self.output_size))
+        for level, pooler in enumerate(self.level_poolers):
+            index = (levels == level).nonzero().squeeze(1)
+            output.index_put_((index,), pooler(x[level], rois[index]))
+        return output

@@ -1,0 +1,52 @@
+"""From predictions on the model's input to predictions on the original image."""
+
+import torch
+import torch.nn.functional as F
+
+from det2lite.structures import Instances, ROIMasks
+
+__all__ = ["detector_postprocess", "sem_seg_postprocess"]
+
+
+def detector_postprocess(
+    results: Instances, output_height: int, output_width: int, mask_threshold: float = 0.5
+) -> Instances:
+    """Predictions on an image of `output_height x output_width` pixels from those on the model's input.
+
+    Scales and clips boxes, drops those left without area, scales keypoints, and pastes masks `(R, 1, M, M)` as
+    `(R, H, W)` bool at `mask_threshold`.
+    """
+    # sizes that come as tensors, from tracing or a data set, are floats here
+    size = float(output_height), float(output_width)
+    scale_x, scale_y = size[1] / results.image_size[1], size[0] / results.image_size[0]
+    results = Instances((int(output_height), int(output_width)), **results.get_fields())
+    boxes = None
+    for name in ("pred_boxes", "proposal_boxes"):
+        if results.has(name):
+            boxes = results.get(name).clone()
+            results.set(name, boxes)
+            break
+    if boxes is None:
+        raise ValueError("predictions have neither pred_boxes nor proposal_boxes")
+    boxes.scale(scale_x, scale_y)
+    boxes.clip(results.image_size)
+    results = results[boxes.nonempty()]
+    if results.has("pred_masks"):
+        masks = results.pred_masks
+        masks = masks if isinstance(masks, ROIMasks) else ROIMasks(masks[:, 0])
+        results.pred_masks = masks.to_bitmasks(
+            results.pred_boxes, int(output_height), int(output_width), mask_threshold
+        ).tensor
+    if results.has("pred_keypoints"):
+        scale = results.pred_keypoints.new_tensor([scale_x, scale_y, 1.0])
+        results.pred_keypoints = results.pred_keypoints * scale
+    return results
+
+
+def sem_seg_postprocess(
+    result: torch.Tensor, img_size: tuple[int, int], output_height: int, output_width: int
+) -> torch.Tensor:
+    """Logits `(C, output_height, output_width)` from those on the padded input `(C, H, W)`, the image in its
+    top-left `img_size` pixels."""
+    result = result[:, : img_size[0], : img_size[1]].unsqueeze(0)
+    return F.interpolate(result, size=(output_height, output_width), mode="bilinear", align_corners=False)[0]

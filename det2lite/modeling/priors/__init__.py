@@ -1,0 +1,1 @@
+"""Priors: the boxes and points that predictions are made relative to."""

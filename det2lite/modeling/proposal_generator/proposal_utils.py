@@ -1,0 +1,116 @@
+"""From scored boxes to proposals: the best of each level, non-maximum suppression, the best of each image."""
+
+import torch
+
+from det2lite.layers import batched_nms
+from det2lite.structures import Boxes, Instances
+
+__all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals"]
+
+
+def find_top_rpn_proposals(
+    proposals: list[torch.Tensor],
+    pred_objectness_logits: list[torch.Tensor],
+    image_sizes: list[tuple[int, int]],
+    nms_thresh: float,
+    pre_nms_topk: int,
+    post_nms_topk: int,
+    min_box_size: float,
+    training: bool,
+) -> list[Instances]:
+    """Proposals of each image, best first.
+
+    proposals: one a level, `(N, R_l, 4)` XYXY; pred_objectness_logits: one a level, `(N, R_l)`; image_sizes:
+    `(height, width)`. Suppression is by level. Fields: `proposal_boxes`, `objectness_logits`. Raises
+    FloatingPointError in training where a value is not finite; in inference such boxes are dropped.
+    """
+    boxes, scores, levels = [], [], []
+    for level, (level_boxes, level_logits) in enumerate(zip(proposals, pred_objectness_logits, strict=True)):
+        top_scores, top = best_of_level(level_logits, pre_nms_topk)
+        boxes.append(level_boxes.gather(1, top[..., None].expand(-1, -1, level_boxes.shape[-1])))
+        scores.append(top_scores)
+        levels.append(torch.full((top.shape[1],), level, device=top.device))
+    return select_proposals(
+        torch.cat(boxes, dim=1),
+        torch.cat(scores, dim=1),
+        torch.cat(levels),
+        image_sizes,
+        nms_thresh,
+        post_nms_topk,
+        min_box_size,
+        training,
+    )
+
+
+def best_of_level(logits: torch.Tensor, topk: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and indices `(N, min(R, topk))` of the best predictions of each image. logits: `(N, R)`."""
+    return logits.topk(min(logits.shape[1], topk), dim=1)
+
+
+def select_proposals(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    levels: torch.Tensor,
+    image_sizes: list[tuple[int, int]],
+    nms_thresh: float,
+    post_nms_topk: int,
+    min_box_size: float,
+    training: bool,
+) -> list[Instances]:
+    """Proposals of each image from candidates of all levels, all images in one suppression.
+
+    boxes `(N, K, 4)` XYXY, scores `(N, K)`, levels `(K,)`.
+    """
+    num_images, num_candidates = scores.shape
+    finite = torch.isfinite(boxes).all(dim=2) & torch.isfinite(scores)  # (N, K)
+    if training and not finite.all():
+        raise FloatingPointError("predicted boxes or scores contain Inf or NaN: training has diverged")
+    boxes = _clip(torch.where(finite[..., None], boxes, 0), image_sizes)
+    size = boxes[..., 2:] - boxes[..., :2]
+    usable = finite & (size > min_box_size).all(dim=2)
+    image_of = torch.arange(num_images, device=boxes.device)[:, None].expand_as(scores)
+    groups = image_of * (levels.max() + 1 if num_candidates else 1) + levels
+    picked = usable.flatten().nonzero().squeeze(1)
+    boxes, scores = boxes.flatten(0, 1)[picked], scores.flatten()[picked]
+    keep = batched_nms(boxes, scores, groups.flatten()[picked], nms_thresh)  # best first, over all images
+    image_of = image_of.flatten()[picked][keep]
+    results = []
+    for image, image_size in enumerate(image_sizes):
+        own = keep[image_of == image][:post_nms_topk]
+        results.append(Instances(image_size, proposal_boxes=Boxes(boxes[own]), objectness_logits=scores[own]))
+    return results
+
+
+def _clip(boxes: torch.Tensor, image_sizes: list[tuple[int, int]]) -> torch.Tensor:
+    """Boxes `(N, K, 4)` cut at the borders of their images."""
+    limits = torch.tensor([[w, h, w, h] for h, w in image_sizes], dtype=boxes.dtype)
+    limits = limits.to(boxes.device, non_blocking=True)[:, None]  # (N, 1, 4)
+    return torch.minimum(boxes.clamp(min=0), limits)
+
+
+def add_ground_truth_to_proposals(
+    gt: list[Instances] | list[Boxes], proposals: list[Instances]
+) -> list[Instances]:
+    """Each image's proposals with its ground-truth boxes behind them, scored as sure objects."""
+    if len(gt) != len(proposals):
+        raise ValueError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
+    return [_with_ground_truth(*pair) for pair in zip(gt, proposals, strict=True)] if gt else proposals
+
+
+# the logit of a probability that float32 can still tell from 1
+SURE_LOGIT = 23.025850929940457  # log((1 - 1e-10) / 1e-10)
+
+
+def _with_ground_truth(gt: Instances | Boxes, proposals: Instances) -> Instances:
+    boxes = gt if isinstance(gt, Boxes) else gt.gt_boxes
+    extra = Instances(proposals.image_size)
+    if isinstance(gt, Instances):
+        for name, value in gt.get_fields().items():
+            if name in proposals.get_fields():
+                extra.set(name, value)
+    extra.proposal_boxes = boxes
+    extra.objectness_logits = torch.full((len(boxes),), SURE_LOGIT, device=proposals.objectness_logits.device)
+    for name in proposals.get_fields():
+        if not extra.has(name):
+            raise ValueError(f"proposals have the field {name!r}, which the ground truth lacks")
+    return Instances.cat([proposals, extra])

@@ -1,0 +1,161 @@
+"""Masks of regions, Mask R-CNN, arXiv 1703.06870."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fvcore.nn import weight_init
+from torch import nn
+
+from det2lite.config import CfgNode, configurable
+from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, get_norm
+from det2lite.structures import Instances
+from det2lite.utils.events import get_event_storage
+from det2lite.utils.registry import Registry
+
+__all__ = [
+    "ROI_MASK_HEAD_REGISTRY",
+    "BaseMaskRCNNHead",
+    "MaskRCNNConvUpsampleHead",
+    "build_mask_head",
+    "mask_rcnn_inference",
+    "mask_rcnn_loss",
+]
+
+ROI_MASK_HEAD_REGISTRY = Registry("ROI_MASK_HEAD")
+ROI_MASK_HEAD_REGISTRY.__doc__ = "Modules called with `(cfg, input_shape)`; see `BaseMaskRCNNHead`."
+
+
+def build_mask_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
+    """The mask head of `cfg.MODEL.ROI_MASK_HEAD.NAME`."""
+    return ROI_MASK_HEAD_REGISTRY.get(cfg.MODEL.ROI_MASK_HEAD.NAME)(cfg, input_shape)
+
+
+def mask_rcnn_loss(
+    pred_mask_logits: torch.Tensor, instances: list[Instances], vis_period: int = 0
+) -> torch.Tensor:
+    """Binary cross-entropy of the masks of the true classes, averaged over their pixels.
+
+    pred_mask_logits: `(R, K, M, M)`, or `(R, 1, M, M)` for all classes. instances: objects with `proposal_boxes`,
+    `gt_classes` and `gt_masks`, R in all.
+    """
+    side = pred_mask_logits.shape[2]
+    matched = [i for i in instances if len(i)]
+    if not matched:
+        return pred_mask_logits.sum() * 0
+    targets = [i.gt_masks.crop_and_resize(i.proposal_boxes.tensor, side) for i in matched]
+    target = torch.cat([t.to(pred_mask_logits.device) for t in targets])  # (R, M, M) bool
+    logits = _of_class(pred_mask_logits, torch.cat([i.gt_classes for i in matched]))
+    with torch.no_grad():
+        _log_accuracy(logits > 0, target.bool())
+        storage = get_event_storage()
+        if vis_period > 0 and storage.iter % vis_period == 0:
+            for name, pictures in (("prediction", logits.sigmoid()), ("GT", target.float())):
+                row = torch.cat(list(pictures[:10]), dim=1)  # (M, 10 * M)
+                storage.put_image(f"Left: mask {name}", row[None].expand(3, -1, -1))
+    return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="mean")
+
+
+def _of_class(mask_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The mask `(R, M, M)` of each region's class from `(R, K or 1, M, M)`."""
+    if mask_logits.shape[1] == 1:
+        return mask_logits[:, 0]
+    return mask_logits[torch.arange(len(labels), device=labels.device), labels]
+
+
+def _log_accuracy(predicted: torch.Tensor, target: torch.Tensor) -> None:
+    wrong, num_positive = predicted != target, target.sum()
+    storage = get_event_storage()
+    storage.put_scalar("mask_rcnn/accuracy", 1 - wrong.float().mean())
+    negatives = (target.numel() - num_positive).clamp(min=1)
+    storage.put_scalar("mask_rcnn/false_positive", (wrong & ~target).sum() / negatives)
+    storage.put_scalar("mask_rcnn/false_negative", (wrong & target).sum() / num_positive.clamp(min=1))
+
+
+def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: list[Instances]) -> None:
+    """Sets `pred_masks`, probabilities `(R_i, 1, M, M)` of each predicted class, on each image's instances."""
+    labels = [i.pred_classes for i in pred_instances]
+    masks = pred_mask_logits
+    if masks.shape[1] > 1:
+        masks = _of_class(masks, torch.cat(labels))[:, None]
+    for instances, own in zip(pred_instances, masks.sigmoid().split([len(x) for x in labels]), strict=True):
+        instances.pred_masks = own
+
+
+class BaseMaskRCNNHead(nn.Module):
+    """A mask head is its `layers`; loss and inference are here. vis_period: iterations between pictures of masks."""
+
+    @configurable
+    def __init__(self, *, loss_weight: float = 1.0, vis_period: int = 0):
+        super().__init__()
+        self.vis_period = vis_period
+        self.loss_weight = loss_weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        return {"vis_period": cfg.VIS_PERIOD}
+
+    def forward(self, x: torch.Tensor, instances: list[Instances]) -> dict[str, torch.Tensor] | list[Instances]:
+        """x: pooled regions `(R, C, H, W)` of all `instances`. Returns `loss_mask` in training, else the instances
+        with `pred_masks`."""
+        x = self.layers(x)
+        if self.training:
+            return {"loss_mask": mask_rcnn_loss(x, instances, self.vis_period) * self.loss_weight}
+        mask_rcnn_inference(x, instances)
+        return instances
+
+    def layers(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits `(R, K or 1, M, M)` from pooled regions `(R, C, H, W)`."""
+        raise NotImplementedError
+
+
+@ROI_MASK_HEAD_REGISTRY.register()
+class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
+    """3x3 convolutions, a transposed convolution of stride 2, and the predictor.
+
+    conv_dims: channels of the convolutions, the last those of the transposed one. num_classes: 1 for class-agnostic.
+    """
+
+    @configurable
+    def __init__(
+        self, input_shape: ShapeSpec, *, num_classes: int, conv_dims: list[int], conv_norm: str = "", **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        if not conv_dims:
+            raise ValueError("a mask head needs conv_dims; see MODEL.ROI_MASK_HEAD.NUM_CONV and CONV_DIM")
+        channels = input_shape.channels
+        for i, dim in enumerate(conv_dims[:-1], start=1):
+            conv = Conv2d(
+                channels,
+                dim,
+                kernel_size=3,
+                padding=1,
+                bias=not conv_norm,
+                norm=get_norm(conv_norm, dim),
+                activation=nn.ReLU(),
+            )
+            weight_init.c2_msra_fill(conv)
+            self.add_module(f"mask_fcn{i}", conv)
+            channels = dim
+        self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
+        self.add_module("deconv_relu", nn.ReLU())
+        weight_init.c2_msra_fill(self.deconv)
+        self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
+        nn.init.normal_(self.predictor.weight, std=0.001)
+        nn.init.zeros_(self.predictor.bias)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        head = cfg.MODEL.ROI_MASK_HEAD
+        return {
+            **super().from_config(cfg, input_shape),
+            "input_shape": input_shape,
+            "num_classes": 1 if head.CLS_AGNOSTIC_MASK else cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+            "conv_dims": [head.CONV_DIM] * (head.NUM_CONV + 1),
+            "conv_norm": head.NORM,
+        }
+
+    def layers(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self:
+            x = layer(x)
+        return x

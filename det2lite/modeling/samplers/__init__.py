@@ -1,0 +1,1 @@
+"""Samplers: which of the labelled predictions the loss looks at."""
