@@ -1,0 +1,19 @@
+"""Formats of data sets, and the built-in data sets, which importing this registers."""
+
+from det2lite.data.datasets import builtin as _builtin  # noqa: F401  registers
+from det2lite.data.datasets.coco import (
+    convert_to_coco_json,
+    load_coco_json,
+    load_sem_seg,
+    register_coco_instances,
+)
+from det2lite.data.datasets.coco_panoptic import register_coco_panoptic, register_coco_panoptic_separated
+
+__all__ = [
+    "convert_to_coco_json",
+    "load_coco_json",
+    "load_sem_seg",
+    "register_coco_instances",
+    "register_coco_panoptic",
+    "register_coco_panoptic_separated",
+]

@@ -1,0 +1,171 @@
+"""The samples of named data sets as one list: loaded, filtered, given proposals, checked and counted."""
+
+import itertools
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
+
+from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
+from det2lite.structures import BoxMode
+from det2lite.utils.errors import BadValue, MissingFile, UserError
+from det2lite.utils.file_io import PathManager
+from det2lite.utils.safe_pickle import load_pickle
+
+logger = logging.getLogger(__name__)
+
+
+class NoSamples(UserError, AssertionError):
+    """A data set without samples, or none left after filtering."""
+
+
+class CategoryOutOfRange(UserError, AssertionError):
+    """An annotation's category is not one of the data set's classes."""
+
+
+def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
+    """The images that have at least one annotation which is not a crowd."""
+    kept = [d for d in dataset_dicts if any(ann.get("iscrowd", 0) == 0 for ann in d.get("annotations", ()))]
+    logger.info("removed %d images without usable annotations, %d left", len(dataset_dicts) - len(kept), len(kept))
+    return kept
+
+
+def filter_images_with_few_keypoints(dataset_dicts: list[dict], min_keypoints_per_image: int) -> list[dict]:
+    """The images whose annotations have at least so many labelled keypoints together."""
+
+    def labelled(sample: dict) -> int:
+        keypoints = [ann["keypoints"] for ann in sample.get("annotations", ()) if "keypoints" in ann]
+        return sum(int((np.asarray(k).reshape(-1)[2::3] > 0).sum()) for k in keypoints)
+
+    kept = [d for d in dataset_dicts if labelled(d) >= min_keypoints_per_image]
+    logger.info(
+        "removed %d images with fewer than %d keypoints, %d left",
+        len(dataset_dicts) - len(kept), min_keypoints_per_image, len(kept),
+    )  # fmt: skip
+    return kept
+
+
+def load_proposals_into_dataset(dataset_dicts: list[dict], proposal_file: str) -> list[dict]:
+    """Adds precomputed proposals to each sample, highest score first.
+
+    proposal_file: pickle of a dict with "ids", "boxes" [(R, 4)], "objectness_logits" [(R,)] and "bbox_mode", one entry
+    an image; "indexes" and "scores" are older names. Sets `proposal_boxes`, `proposal_objectness_logits` and
+    `proposal_bbox_mode` of each sample, in place, and returns the list.
+    """
+    if not PathManager.isfile(proposal_file):
+        raise MissingFile(f"{proposal_file}: no such proposal file; check DATASETS.PROPOSAL_FILES_TRAIN and _TEST")
+    with PathManager.open(proposal_file, "rb") as file:
+        proposals = load_pickle(file)
+    keys = ("ids", "indexes"), ("boxes",), ("objectness_logits", "scores")
+    columns = [next((proposals[k] for k in names if k in proposals), None) for names in keys]
+    if any(column is None for column in columns):
+        raise BadValue(f"{proposal_file}: needs the entries ids, boxes and objectness_logits; has {sorted(proposals)}")
+    ids, boxes, logits = columns
+    row_of = {str(image_id): row for row, image_id in enumerate(ids)}
+    mode = BoxMode(int(proposals.get("bbox_mode", BoxMode.XYXY_ABS)))
+    for sample in dataset_dicts:
+        row = row_of.get(str(sample["image_id"]))
+        if row is None:
+            raise BadValue(f"{proposal_file}: no proposals for image {sample['image_id']}; made for another data set?")
+        order = np.asarray(logits[row]).argsort()[::-1]
+        sample["proposal_boxes"] = np.asarray(boxes[row])[order]
+        sample["proposal_objectness_logits"] = np.asarray(logits[row])[order]
+        sample["proposal_bbox_mode"] = mode
+    return dataset_dicts
+
+
+def check_metadata_consistency(key: str, dataset_names: Sequence[str]) -> None:
+    """Raises `BadValue` where data sets to be used together do not agree on the metadata `key`."""
+    values = [MetadataCatalog.get(name).get(key) for name in dataset_names]
+    for name, value in zip(dataset_names, values, strict=True):
+        if value != values[0]:
+            raise BadValue(
+                f"data sets {dataset_names[0]!r} and {name!r} cannot be used together: they differ in {key!r} "
+                f"({_brief(values[0])}; {_brief(value)})"
+            )
+
+
+def _brief(value: Any) -> str:
+    return f"{len(value)}: {', '.join(map(str, value[:5]))}, ..." if isinstance(value, (list, tuple)) else str(value)
+
+
+def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequence[str]) -> None:
+    """Logs how many instances each class has, crowds left out; a category outside the classes is an error."""
+    counts = np.zeros(len(class_names), dtype=np.int64)
+    for sample in dataset_dicts:
+        annotations = sample.get("annotations", ())
+        classes = np.asarray([a["category_id"] for a in annotations if not a.get("iscrowd", 0)], dtype=int)
+        if len(classes) and (classes.min() < 0 or classes.max() >= len(class_names)):
+            wrong = classes[(classes < 0) | (classes >= len(class_names))][0]
+            raise CategoryOutOfRange(
+                f"{sample.get('file_name', 'a sample')}: category_id {wrong} in a data set of {len(class_names)} "
+                "classes; category_id counts from 0 to the number of classes - 1"
+            )
+        counts += np.bincount(classes, minlength=len(class_names))
+    cells = [cell if len(cell) <= 13 else f"{cell[:11]}.." for cell in map(str, class_names)]
+    pairs = [*zip(cells, counts.tolist(), strict=True)]
+    if len(pairs) > 1:
+        pairs.append(("total", int(counts.sum())))
+    columns = min(3, len(pairs)) or 1
+    rows = [list(itertools.chain.from_iterable(pairs[i : i + columns])) for i in range(0, len(pairs), columns)]
+    headers = ["category", "#instances"] * columns
+    logger.info(
+        "instances of all %d categories:\n%s",
+        len(class_names), tabulate(rows, headers=headers, tablefmt="pipe", numalign="left", stralign="center"),
+    )  # fmt: skip
+
+
+def _as_torch_dataset(datasets: list[Any], names: list[str]) -> Dataset:
+    if len(datasets) == 1:
+        return datasets[0]
+    if any(isinstance(d, IterableDataset) or not isinstance(d, Dataset) for d in datasets):
+        raise BadValue(f"{', '.join(names)}: iterable data sets and lists cannot be joined with others; train on one")
+    return ConcatDataset(datasets)
+
+
+def get_detection_dataset_dicts(
+    names: str | Sequence[str],
+    filter_empty: bool = True,
+    min_keypoints: int = 0,
+    proposal_files: Sequence[str] | None = None,
+    check_consistency: bool = True,
+) -> list[dict] | Dataset:
+    """The samples of one or several registered data sets.
+
+    filter_empty: leave out images without annotations, or with crowds only. min_keypoints: leave out images with fewer
+    labelled keypoints. proposal_files: one for each name. check_consistency: data sets must agree on `thing_classes`.
+    Returns a list of dicts in the standard format, or a torch data set where one is registered.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise NoSamples("no data set is named; set DATASETS.TRAIN and DATASETS.TEST to registered names")
+    datasets = [DatasetCatalog.get(name) for name in names]
+    if any(isinstance(d, Dataset) for d in datasets):
+        return _as_torch_dataset(datasets, names)
+    for name, dicts in zip(names, datasets, strict=True):
+        if not len(dicts):
+            raise NoSamples(f"data set {name!r} is empty: its loader returned no images")
+    if proposal_files is not None:
+        if len(proposal_files) != len(names):
+            raise BadValue(f"{len(names)} data sets but {len(proposal_files)} proposal files: give one for each")
+        datasets = [load_proposals_into_dataset(d, f) for d, f in zip(datasets, proposal_files, strict=True)]
+    dataset_dicts = list(itertools.chain.from_iterable(datasets))
+    loaded = len(dataset_dicts)
+    if "annotations" in dataset_dicts[0]:
+        if filter_empty:
+            dataset_dicts = filter_images_with_only_crowd_annotations(dataset_dicts)
+        if min_keypoints > 0:
+            dataset_dicts = filter_images_with_few_keypoints(dataset_dicts, min_keypoints)
+        class_names = MetadataCatalog.get(names[0]).get("thing_classes")
+        if check_consistency and class_names is not None:
+            check_metadata_consistency("thing_classes", names)
+            print_instances_class_histogram(dataset_dicts, class_names)
+    if not dataset_dicts:
+        raise NoSamples(
+            f"{', '.join(names)}: none of the {loaded} images is left to use; they have no annotations but crowds, or "
+            f"fewer than {min_keypoints} keypoints (DATALOADER.FILTER_EMPTY_ANNOTATIONS, MIN_KEYPOINTS_PER_IMAGE)"
+        )
+    return dataset_dicts
