@@ -1,0 +1,1 @@
+"""Parameter names of other sources turned into ours; one file a source."""

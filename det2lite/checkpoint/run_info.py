@@ -1,0 +1,46 @@
+"""What a checkpoint says of the run that wrote it, so that prediction and further training need nothing else."""
+
+import datetime
+import importlib.metadata
+import platform
+from typing import Any
+
+import torch
+
+import det2lite
+from det2lite.checkpoint.files import local_file, read_checkpoint, to_plain
+from det2lite.config import CfgNode
+
+
+def collect(cfg: CfgNode, iteration: int | None = None) -> dict[str, Any]:
+    """Plain types only: config (YAML text), class_names, datasets, iteration, versions, time (ISO 8601, local).
+
+    class_names are those of the first training set, contiguous order; empty where its metadata does not know them.
+    """
+    return {
+        "config": cfg.dump(),
+        "class_names": _class_names(cfg),
+        "datasets": {"train": [*cfg.DATASETS.TRAIN], "test": [*cfg.DATASETS.TEST]},
+        "iteration": iteration,
+        "versions": {
+            "det2lite": det2lite.__version__,
+            "torch": str(torch.__version__),
+            "torchvision": importlib.metadata.version("torchvision"),
+            "python": platform.python_version(),
+        },
+        "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _class_names(cfg: CfgNode) -> list[str]:
+    from det2lite.data import MetadataCatalog  # registers the built-in data sets; not needed to load weights
+
+    if not cfg.DATASETS.TRAIN or cfg.DATASETS.TRAIN[0] not in MetadataCatalog:
+        return []
+    return list(to_plain(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", []), "class_names"))
+
+
+def read_run_info(path: str) -> dict[str, Any]:
+    """What `collect` put in a checkpoint file; empty for a file of other origin."""
+    run = read_checkpoint(local_file(path), mmap=True).get("run", {})
+    return run if isinstance(run, dict) else {}
