@@ -41,9 +41,9 @@ def train(cfg, model, resume=False):
 
     from det2lite.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
     from det2lite.data import build_detection_train_loader
-    from det2lite.engine import LoopState, SimpleTrainer, check_class_count, default_writers
+    from det2lite.engine import LoopState, check_class_count, default_writers
+    from det2lite.engine.metrics import describe_batch, write_losses
     from det2lite.engine.run_state import keep_random_state
-    from det2lite.engine.train_loop import describe_batch
     from det2lite.solver import build_lr_scheduler, build_optimizer
     from det2lite.utils import comm
     from det2lite.utils.events import EventStorage
@@ -86,7 +86,7 @@ def train(cfg, model, resume=False):
             optimizer.zero_grad()
             scaler.scale(sum(loss_dict.values())).backward()
             describe = functools.partial(describe_batch, batch, optimizer, model)
-            SimpleTrainer.write_metrics(loss_dict, data_time, iteration, describe=describe)
+            write_losses(loss_dict, data_time, iteration, describe=describe)
             scaler.step(optimizer)
             scaler.update()
             storage.put_scalar("lr", optimizer.param_groups[0]["lr"], smoothing_hint=False)

@@ -8,7 +8,8 @@ import importlib
 from det2lite.engine.launch import launch  # bound here: the function and its module have the same name
 
 _HOMES = {
-    "train_loop": ("HookBase", "TrainerBase", "SimpleTrainer", "AMPTrainer", "NonFiniteLoss"),
+    "train_loop": ("HookBase", "TrainerBase", "SimpleTrainer", "AMPTrainer"),
+    "metrics": ("NonFiniteLoss",),
     "arguments": ("config_from_arguments", "default_argument_parser"),
     "setup": ("default_setup", "default_writers", "create_ddp_model"),
     "predictor": ("DefaultPredictor",),

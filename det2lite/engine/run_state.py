@@ -1,45 +1,12 @@
-"""The random state of a run, in plain containers and tensors that a checkpoint can keep and load safely."""
+"""What a run is beside its weights and optimizer: its random numbers, and where it stands in its data."""
 
 import contextlib
-import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import torch
+from det2lite.checkpoint.random_state import get_random_state, set_random_state
 
-__all__ = ["get_random_state", "set_random_state", "keep_random_state", "LoopState"]
-
-
-def get_random_state() -> dict[str, Any]:
-    """The states of the generators of Python, numpy and torch, and of this process's CUDA device."""
-    version, words, gauss_next = random.getstate()
-    numpy_name, numpy_words, position, has_gauss, cached_gauss = np.random.get_state()
-    state = {
-        "python": [version, list(words), gauss_next],
-        "numpy": [
-            str(numpy_name),
-            torch.from_numpy(numpy_words.astype(np.int64)),
-            int(position),
-            int(has_gauss),
-            float(cached_gauss),
-        ],
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Puts back what `get_random_state` returned; a CUDA state is left out on a machine without CUDA."""
-    version, words, gauss_next = state["python"]
-    random.setstate((version, tuple(words), gauss_next))
-    name, numpy_words, position, has_gauss, cached_gauss = state["numpy"]
-    np.random.set_state((name, numpy_words.numpy().astype(np.uint32), position, has_gauss, cached_gauss))
-    torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+__all__ = ["LoopState", "data_state", "keep_random_state", "move_data_loader"]
 
 
 @contextlib.contextmanager

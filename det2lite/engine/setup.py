@@ -15,9 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 from det2lite.utils import comm
 from det2lite.utils.collect_env import collect_env_info
 from det2lite.utils.device import resolve_device
-from det2lite.utils.env import seed_all_rng
+from det2lite.utils.env import seed_all_rng, setup_environment
 from det2lite.utils.errors import BadValue, UserError
 from det2lite.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
+from det2lite.utils.file_io import atomic_write
 from det2lite.utils.logger import setup_logger
 
 __all__ = ["create_ddp_model", "default_setup", "default_writers"]
@@ -38,8 +39,9 @@ def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
     rank = comm.get_rank()
     if output_dir and comm.is_main_process():
         make_output_dir(output_dir)
-    setup_logger(output_dir, distributed_rank=rank, name="fvcore")
-    logger = setup_logger(output_dir, distributed_rank=rank)
+    setup_logger(output_dir or None, distributed_rank=rank, name="fvcore")
+    logger = setup_logger(output_dir or None, distributed_rank=rank)
+    setup_environment()
     check_device_count(cfg)
 
     logger.info("Rank of current process: %d. World size: %d", rank, comm.get_world_size())
@@ -48,7 +50,8 @@ def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
     _log_config_file(getattr(args, "config_file", ""), logger)
     if output_dir and comm.is_main_process() and hasattr(cfg, "dump"):
         path = os.path.join(output_dir, "config.yaml")
-        write_atomically(path, cfg.dump())
+        with atomic_write(path) as file:
+            file.write(cfg.dump())
         logger.info("Full config saved to %s", path)
 
     seed = int(_value(cfg, "SEED", "seed", default=-1))
@@ -74,17 +77,6 @@ def make_output_dir(path: str) -> None:
         raise UnwritableFolder(
             f"cannot write to OUTPUT_DIR {path!r}: {reason}; set OUTPUT_DIR to a folder that you may write to"
         ) from error
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Writes a text file so that it is there as a whole or not at all."""
-    folder = os.path.dirname(os.path.abspath(path))
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-        file.write(text)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(file.name, 0o666 & ~mask)  # a temporary file is its owner's alone
-    os.replace(file.name, path)
 
 
 def check_device_count(cfg: Any) -> None:

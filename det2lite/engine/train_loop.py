@@ -4,7 +4,6 @@ import concurrent.futures
 import contextvars
 import functools
 import logging
-import math
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,17 +13,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from det2lite.utils import comm
+from det2lite.engine.metrics import NonFiniteLoss, describe_batch, write_losses
 from det2lite.utils.errors import UserError
 from det2lite.utils.events import EventStorage, get_event_storage
 
 __all__ = ["HookBase", "TrainerBase", "SimpleTrainer", "AMPTrainer", "NonFiniteLoss"]
 
 logger = logging.getLogger(__name__)
-
-
-class NonFiniteLoss(UserError, FloatingPointError):
-    """A loss is NaN or infinite. The weights are those of the last good step."""
 
 
 class HookBase:
@@ -226,11 +221,11 @@ class SimpleTrainer(TrainerBase):
         self.optimizer.step()
 
     def _write_metrics(self, loss_dict: Mapping[str, torch.Tensor], data_time: float, prefix: str = "") -> None:
-        self._raise_write_error()
+        self._finish_write()
         if (self.iter + 1) % self.gather_metric_period:
             return
         describe = functools.partial(describe_batch, self._batch, self.optimizer, self.model)
-        if not self.async_write_metrics:
+        if not self.async_write_metrics or self.iter + 1 == self.max_iter:
             self.write_metrics(loss_dict, data_time, self.iter, prefix, describe=describe)
             return
         if self._executor is None:
@@ -240,10 +235,11 @@ class SimpleTrainer(TrainerBase):
             run, self.write_metrics, loss_dict, data_time, self.iter, prefix, describe=describe
         )
 
-    def _raise_write_error(self) -> None:
-        if self._last_write is not None and self._last_write.done():
-            finished, self._last_write = self._last_write, None
-            finished.result()
+    def _finish_write(self) -> None:
+        """Waits for the metrics that the thread writes, usually done long ago, and raises what it raised."""
+        if self._last_write is not None:
+            pending, self._last_write = self._last_write, None
+            pending.result()
 
     @staticmethod
     def write_metrics(
@@ -254,35 +250,8 @@ class SimpleTrainer(TrainerBase):
         *,
         describe: Callable[[], str] | None = None,
     ) -> None:
-        """Puts the losses' mean over all processes and the longest `data_time` (seconds) into the event storage.
-
-        Raises `NonFiniteLoss` where the total is NaN or infinite; `describe()` is asked, in a process whose
-        own losses are not finite, for what to say about the batch.
-        """
-        values = _to_floats(loss_dict)
-        report = {"losses": values, "data_time": data_time}
-        if not all(map(math.isfinite, values.values())):
-            report["batch"] = describe() if describe else ""
-        reports = comm.gather(report)
-        if not comm.is_main_process():
-            return
-        storage = get_event_storage()
-        storage.put_scalar("data_time", max(r["data_time"] for r in reports), cur_iter=cur_iter)
-        names = list(dict.fromkeys(name for r in reports for name in r["losses"]))
-        per_name = {name: [r["losses"][name] for r in reports if name in r["losses"]] for name in names}
-        means = {name: sum(values) / len(values) for name, values in per_name.items()}
-        total = sum(means.values())
-        if not math.isfinite(total):
-            listed = ", ".join(f"{name} = {value:.6g}" for name, value in means.items())
-            batches = "; ".join(dict.fromkeys(r["batch"] for r in reports if r.get("batch")))
-            raise NonFiniteLoss(
-                f"loss is not finite in iteration {cur_iter}: {listed}{'; ' + batches if batches else ''}"
-                " - the last checkpoint is untouched; lower SOLVER.BASE_LR, lengthen the warm-up, set"
-                " SOLVER.CLIP_GRADIENTS.ENABLED True, or look at these images' annotations"
-            )
-        storage.put_scalar(f"{prefix}total_loss", total, cur_iter=cur_iter)
-        if len(means) > 1:
-            storage.put_scalars(cur_iter=cur_iter, **means)
+        """See `metrics.write_losses`."""
+        write_losses(loss_dict, data_time, cur_iter, prefix, describe=describe)
 
     def after_train(self) -> None:
         self.close()
@@ -295,6 +264,7 @@ class SimpleTrainer(TrainerBase):
             self._executor = None
 
     def state_dict(self) -> dict[str, Any]:
+        self._finish_write()  # a loss that is not finite must not get into a checkpoint
         return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -355,27 +325,3 @@ class AMPTrainer(SimpleTrainer):
         scale = state_dict.get("grad_scaler")
         if scale:  # empty when the checkpoint comes from a run without scaling
             self.grad_scaler.load_state_dict(scale)
-
-
-def describe_batch(batch: Any, optimizer: Optimizer, model: nn.Module) -> str:
-    """Learning rate, gradient norm and image files of a batch, in one line; for error messages, it synchronises."""
-    rates = sorted({group["lr"] for group in optimizer.param_groups})
-    text = f"lr {', '.join(f'{rate:.6g}' for rate in rates)}"
-    gradients = [p.grad.detach().float().norm() for p in model.parameters() if p.grad is not None]
-    if gradients:
-        text += f", gradient norm {torch.stack(gradients).norm().item():.6g}"
-    if isinstance(batch, list | tuple):
-        names = [str(x.get("file_name", x.get("image_id"))) for x in batch if isinstance(x, Mapping)]
-        names = [name for name in names if name != "None"]
-        if names:
-            text += f", images {', '.join(names)}"
-    return text
-
-
-def _to_floats(loss_dict: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """The losses as floats, brought over from their device in one transfer."""
-    on_device = {k: v for k, v in loss_dict.items() if isinstance(v, torch.Tensor) and v.device.type != "cpu"}
-    if not on_device:
-        return {k: float(v) for k, v in loss_dict.items()}
-    moved = torch.stack([v.detach().float().reshape(()) for v in on_device.values()]).tolist()
-    return {k: float(v) for k, v in loss_dict.items() if k not in on_device} | dict(zip(on_device, moved, strict=True))

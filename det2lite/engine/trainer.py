@@ -13,11 +13,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from det2lite.checkpoint import DetectionCheckpointer
+from det2lite.checkpoint.random_state import set_random_state
 from det2lite.config import CfgNode
 from det2lite.data import build_detection_test_loader, build_detection_train_loader
 from det2lite.engine import hooks
 from det2lite.engine.checks import check_class_count
-from det2lite.engine.run_state import data_state, move_data_loader, set_random_state
+from det2lite.engine.run_state import data_state, move_data_loader
 from det2lite.engine.scaling import scale_to_workers
 from det2lite.engine.setup import create_ddp_model, default_writers
 from det2lite.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase

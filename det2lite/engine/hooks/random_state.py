@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from det2lite.engine.run_state import get_random_state
+from det2lite.checkpoint.random_state import get_random_state
 from det2lite.engine.train_loop import HookBase
 from det2lite.utils import comm
 
