@@ -42,7 +42,7 @@ class Keypoints:
     def __getitem__(self, item: int | slice | torch.Tensor) -> "Keypoints":
         """An int gives one object as Keypoints (1, K, 3)."""
         if isinstance(item, int):
-            return Keypoints(self.tensor[item : item + 1] if item != -1 else self.tensor[-1:])
+            return Keypoints(self.tensor[item].unsqueeze(0))
         return Keypoints(self.tensor[item])
 
     def __repr__(self) -> str:

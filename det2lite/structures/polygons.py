@@ -45,7 +45,8 @@ def _rasterize(polygons_per_object: list[list[np.ndarray]], height: int, width: 
     for count in counts:
         own = list(itertools.islice(parts, count))
         rles.append(own[0] if count == 1 else coco_mask.merge(own) if count else empty)
-    return np.ascontiguousarray(coco_mask.decode(rles).transpose(2, 0, 1)).view(bool)  # (H, W, N) -> (N, H, W)
+    masks = np.asarray(coco_mask.decode(rles), order="F")  # (H, W, N)
+    return np.ascontiguousarray(masks.transpose(2, 0, 1)).view(bool)  # (N, H, W)
 
 
 def _encode_polygons(polygons: list[np.ndarray], height: int, width: int) -> list[dict]:
