@@ -112,14 +112,12 @@ class VisImage:
         if suffix not in PIXEL_FORMATS and suffix not in VECTOR_FORMATS:
             known = " ".join([*PIXEL_FORMATS, *VECTOR_FORMATS])
             raise BadValue(f"{path}: no image format is called {path.suffix!r}; use one of {known}")
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
-        try:
+        from det2lite.utils.file_io import atomic_write
+
+        with atomic_write(path, "wb") as file:
             if suffix in PIXEL_FORMATS:
                 from PIL import Image
 
-                Image.fromarray(self.get_image()).save(temporary, format=PIXEL_FORMATS[suffix], quality=95)
+                Image.fromarray(self.get_image()).save(file, format=PIXEL_FORMATS[suffix], quality=95)
             else:
-                self.fig.savefig(temporary, dpi=DPI)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+                self.fig.savefig(file, format=suffix[1:], dpi=DPI)

@@ -112,7 +112,20 @@ class Visualizer(InstanceDrawing):
         Without `segments_info` an id is `category * label_divisor + instance` and -1 is void.
         """
         panoptic = to_segment_map(panoptic_seg)
-        segments_info = distinct_segments(panoptic, segments_info, self.metadata)
+        return self.draw_segments(
+            panoptic, distinct_segments(panoptic, segments_info, self.metadata), area_threshold, alpha
+        )
+
+    def draw_segments(
+        self,
+        panoptic: np.ndarray,
+        segments_info: list[dict],
+        area_threshold: float | None,
+        alpha: float,
+        *,
+        thing_colors: dict[int, tuple[float, ...]] | None = None,
+    ) -> VisImage:
+        """Segments of a map of ids (H, W), stuff below things. `thing_colors`: RGB in [0, 1] by segment id."""
         if self._instance_mode == ColorMode.IMAGE_BW:
             shown = np.isin(panoptic, [segment["id"] for segment in segments_info])
             self.output.reset_image(self._grey_outside([GenericMask(shown, *panoptic.shape)]))
@@ -124,7 +137,10 @@ class Visualizer(InstanceDrawing):
             scores = [segment["score"]] if "score" in segment else None
             crowd = [segment.get("iscrowd", 0)]
             (label,) = text_labels([category], scores, self._names(kind), crowd)
-            entry = (mask, self._class_color(kind, category, jittering=kind == "thing"), label)
+            color = (thing_colors or {}).get(segment["id"]) if kind == "thing" else None
+            if color is None:
+                color = self._class_color(kind, category, jittering=kind == "thing")
+            entry = (mask, color, label)
             (things if kind == "thing" else stuff).append(entry)
         for group in (stuff, things):
             group.sort(key=lambda entry: -int(entry[0].sum()))
