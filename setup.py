@@ -9,9 +9,9 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "det2lite/__init__.py").read_text()).group(1)
 
 
-def config_files() -> dict[str, list[str]]:
-    """The YAML files of configs/, installed as the package `det2lite.model_zoo.configs`."""
-    return {"det2lite.model_zoo.configs": ["**/*.yaml", "*.yaml"]}
+def data_files() -> dict[str, list[str]]:
+    """Files beside the code: those of configs/ become the package `det2lite.model_zoo.configs`."""
+    return {"det2lite.model_zoo.configs": ["**/*.yaml", "*.yaml"], "det2lite.model_zoo": ["*.json"]}
 
 
 setup(
@@ -24,7 +24,7 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["det2lite", "det2lite.*"]), "det2lite.model_zoo.configs"],
     package_dir={"det2lite.model_zoo.configs": "configs"},
-    package_data=config_files(),
+    package_data=data_files(),
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",

@@ -20,8 +20,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _construct_expression(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    (text,) = loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else (loader.construct_scalar(node),)
-    return evaluate(str(text))
+    arguments = loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else [node.value]
+    if len(arguments) != 1:
+        raise ValueError(f"an expression is one text, got {len(arguments)}")
+    return evaluate(str(arguments[0]))
 
 
 _Loader.add_constructor("tag:yaml.org,2002:python/object/apply:eval", _construct_expression)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
 from torch.optim import Optimizer
 
@@ -35,6 +34,7 @@ from det2lite.utils import comm
 from det2lite.utils.env import seed_all_rng
 from det2lite.utils.errors import BadValue
 from det2lite.utils.events import EventWriter
+from det2lite.utils.fvcore_nn import get_bn_modules
 from det2lite.utils.logger import setup_logger
 
 __all__ = ["DefaultTrainer"]

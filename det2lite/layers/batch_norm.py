@@ -5,11 +5,11 @@ from functools import partial
 
 import torch
 import torch.distributed as dist
-from fvcore.nn.distributed import differentiable_all_reduce
 from torch import nn
 from torch.nn import functional as F
 
 from det2lite.utils.errors import UnknownName, close_names
+from det2lite.utils.fvcore_nn import differentiable_all_reduce
 
 __all__ = [
     "BatchNorm2d",

@@ -1,10 +1,10 @@
 """Building blocks of convolutional networks."""
 
-import fvcore.nn.weight_init as weight_init
 from torch import nn
 
 from det2lite.layers.batch_norm import FrozenBatchNorm2d, get_norm
 from det2lite.layers.wrappers import Conv2d
+from det2lite.utils.fvcore_nn import weight_init
 
 __all__ = ["CNNBlockBase", "DepthwiseSeparableConv2d"]
 

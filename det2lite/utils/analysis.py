@@ -4,11 +4,11 @@ import logging
 from collections import defaultdict
 from typing import Any
 
-import fvcore.nn
 import torch
 from fvcore.nn import parameter_count, parameter_count_table
 from torch import nn
 
+from det2lite.utils.fvcore_nn import fvcore
 from det2lite.utils.tensor_inputs import TensorInputs
 
 __all__ = [

@@ -6,7 +6,7 @@ from det2lite.utils.errors import BadValue
 
 
 def resolve_device(name: str) -> str:
-    """The device that `name` means here: "auto" is cuda, else mps, else cpu. Raises `BadValue` where it is not there."""
+    """The device that `name` means here: "auto" is cuda, else mps, else cpu. Raises `BadValue` if it is not there."""
     name = str(name)
     if name == "auto":
         if torch.cuda.is_available():

@@ -5,12 +5,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import nn
 
 from det2lite.engine.run_state import data_state, keep_random_state, move_data_loader
 from det2lite.engine.train_loop import HookBase
 from det2lite.utils.events import EventStorage
+from det2lite.utils.fvcore_nn import get_bn_modules, update_bn_stats
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
 """Losses of classes."""
 
 import torch
-from fvcore.nn.focal_loss import sigmoid_focal_loss
 from torch.nn import functional as F
+
+from det2lite.utils.fvcore_nn import sigmoid_focal_loss
 
 __all__ = ["federated_classes", "federated_sigmoid_loss", "sigmoid_focal_loss"]
 

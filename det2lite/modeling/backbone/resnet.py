@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fvcore.nn import weight_init
 from torch import nn
 
 from det2lite.config import CfgNode
@@ -13,6 +12,7 @@ from det2lite.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
 from det2lite.modeling.backbone.backbone import Backbone
 from det2lite.modeling.backbone.build import BACKBONE_REGISTRY
 from det2lite.utils.errors import BadValue
+from det2lite.utils.fvcore_nn import weight_init
 
 __all__ = [
     "BasicBlock",

@@ -120,7 +120,7 @@ class GeneralizedRCNN(ImageNormalizer):
         return [{"instances": detector_postprocess(r, *output_size(inputs, size))} for r, inputs, size in parts]
 
     def visualize_training(self, batched_inputs: list[dict[str, Any]], proposals: list[Instances]) -> None:
-        """Puts a picture of the first image into the events: ground truth at the left, best 20 proposals at the right."""
+        """Puts a picture of the first image into the events: ground truth left, the best 20 proposals right."""
         from det2lite.utils.visualizer import Visualizer
 
         inputs, found = batched_inputs[0], proposals[0]

@@ -4,7 +4,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from fvcore.nn import weight_init
 from torch import nn
 
 from det2lite.config import CfgNode
@@ -13,6 +12,7 @@ from det2lite.modeling.backbone.backbone import Backbone
 from det2lite.modeling.backbone.build import BACKBONE_REGISTRY
 from det2lite.modeling.backbone.resnet import build_resnet_backbone
 from det2lite.utils.errors import BadValue
+from det2lite.utils.fvcore_nn import weight_init
 
 __all__ = [
     "FPN",
@@ -49,7 +49,7 @@ class FPN(Backbone):
         shapes = bottom_up.output_shape()
         strides = [shapes[name].stride for name in in_features]
         if any(finer * 2 != coarser for finer, coarser in zip(strides[:-1], strides[1:], strict=True)):
-            raise BadValue(f"FPN needs features whose strides double, got {dict(zip(in_features, strides, strict=True))}")
+            raise BadValue(f"FPN needs features whose strides double; {in_features} have strides {strides}")
         self.in_features = tuple(in_features)
         self.levels = [int(math.log2(stride)) for stride in strides]
         for name, level in zip(in_features, self.levels, strict=True):

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from fvcore.nn import weight_init
 from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec, get_norm
+from det2lite.utils.fvcore_nn import weight_init
 from det2lite.utils.registry import Registry
 
 __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]

@@ -153,7 +153,7 @@ class FastRCNNOutputLayers(nn.Module):
     def losses(
         self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
     ) -> dict[str, torch.Tensor]:
-        """`loss_cls` and `loss_box_reg`. proposals: with `proposal_boxes`, `gt_classes` and, for objects, `gt_boxes`."""
+        """`loss_cls` and `loss_box_reg`. proposals have `proposal_boxes`, `gt_classes` and, for objects, `gt_boxes`."""
         scores, deltas = predictions
         gt_classes = torch.cat([p.gt_classes for p in proposals]) if proposals else scores.new_zeros(0).long()
         self._log_accuracy(scores, gt_classes)
@@ -259,7 +259,7 @@ class FastRCNNOutputLayers(nn.Module):
     def predict_boxes_for_gt_classes(
         self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
     ) -> tuple[torch.Tensor, ...]:
-        """For each image `(R_i, B)`: the boxes predicted for the true class of each region, any class's for background."""
+        """For each image `(R_i, B)`: the boxes predicted for the true class of each region, any for background."""
         if not proposals:
             return ()
         boxes = torch.cat(self.predict_boxes(predictions, proposals))  # (R, B) or (R, K * B)

@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fvcore.nn import weight_init
 from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, get_norm
 from det2lite.structures import Instances
 from det2lite.utils.events import get_event_storage
+from det2lite.utils.fvcore_nn import weight_init
 from det2lite.utils.registry import Registry
 
 __all__ = [
