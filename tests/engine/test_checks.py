@@ -1,0 +1,34 @@
+import pytest
+
+from det2lite.config import get_cfg
+from det2lite.data import MetadataCatalog
+from det2lite.engine.checks import check_class_count
+from det2lite.utils.errors import UserError
+
+
+@pytest.fixture
+def dataset():
+    name = "checks_of_three_classes"
+    MetadataCatalog.get(name).thing_classes = ["circle", "square", "star"]
+    yield name
+    MetadataCatalog.pop(name)
+
+
+@pytest.mark.parametrize(("architecture", "node"), [("GeneralizedRCNN", "ROI_HEADS"), ("RetinaNet", "RETINANET")])
+def test_class_count(dataset, architecture, node):
+    cfg = get_cfg()
+    cfg.MODEL.META_ARCHITECTURE = architecture
+    with pytest.raises(UserError, match=rf"MODEL.{node}.NUM_CLASSES is 80.* 3 classes.*NUM_CLASSES 3") as caught:
+        check_class_count(cfg, [dataset])
+    assert isinstance(caught.value, ValueError) and "circle, square, star" in str(caught.value)
+    cfg.MODEL[node].NUM_CLASSES = 3
+    check_class_count(cfg, [dataset])
+
+
+def test_what_cannot_be_known_is_left_alone(dataset):
+    cfg = get_cfg()
+    check_class_count(cfg, [])
+    check_class_count(cfg, ["checks_of_no_known_classes"])
+    cfg.MODEL.META_ARCHITECTURE = "SomebodysOwn"
+    check_class_count(cfg, [dataset])
+    MetadataCatalog.pop("checks_of_no_known_classes")

@@ -1,0 +1,60 @@
+import random
+
+import numpy as np
+import torch
+
+from det2lite.engine.run_state import LoopState, data_state, keep_random_state, move_data_loader
+
+
+class Loader:
+    """Batches are (seed, position); an iterator draws a seed of its own, as torch's do."""
+
+    def __init__(self):
+        self.seed = 5
+        self.start_batch = 0
+
+    def __iter__(self):
+        torch.rand(1)
+        return ((self.seed, i) for i in range(self.start_batch, 100))
+
+
+def draw():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_keep_random_state():
+    with keep_random_state():
+        inside = draw()
+    assert draw() == inside
+    try:
+        with keep_random_state():
+            inside = draw()
+            raise RuntimeError
+    except RuntimeError:
+        assert draw() == inside
+
+
+def test_data_state_of_any_loader():
+    assert data_state([1, 2]) == {} and data_state(Loader()) == {"seed": 5}
+    loader = Loader()
+    assert move_data_loader(loader, {"seed": 9}, 3) and next(iter(loader)) == (9, 3)
+    assert not move_data_loader(loader, {}, 4) and not move_data_loader([], {"seed": 1}, 4)
+    assert loader.start_batch == 3
+
+
+def test_loop_state_goes_on_where_it_was():
+    loader = Loader()
+    state = LoopState(loader)
+    batches = state.resume(0)
+    first = [(next(batches), draw()) for _ in range(2)]
+    kept = state.state_dict()
+    rest = [(next(batches), draw()) for _ in range(2)]
+    assert first[0][0] == (5, 0)
+
+    torch.manual_seed(0)
+    again = Loader()
+    again.seed = 77
+    state = LoopState(again)
+    state.load_state_dict(kept)
+    batches = state.resume(2)
+    assert [(next(batches), draw()) for _ in range(2)] == rest
