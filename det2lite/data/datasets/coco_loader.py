@@ -16,6 +16,7 @@ from det2lite.utils.file_io import PathManager
 
 logger = logging.getLogger(__name__)
 
+_NUMBER_TYPES = frozenset((int, float))
 _KEPT_KEYS = ("iscrowd", "bbox", "keypoints", "category_id")
 
 
@@ -99,8 +100,12 @@ def _instance(annotation: dict, size: list[int], coco: CocoFile, keys: list[str]
 
 
 def _is_numbers(values: Any) -> bool:
-    """Whether it is a list of finite numbers."""
-    return isinstance(values, list) and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+    """Whether it is a list of finite numbers; millions of coordinates pass here, so without a Python loop."""
+    try:
+        is_number_list = isinstance(values, list) and _NUMBER_TYPES.issuperset(map(type, values))
+        return is_number_list and all(map(math.isfinite, values))
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _segmentation(segmentation: Any, size: list[int], annotation: dict, coco: CocoFile) -> list | dict:
