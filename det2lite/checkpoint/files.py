@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -56,7 +57,9 @@ def _load(path: str, mmap: bool) -> Any:
             is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
         if path.endswith(".pkl") and not is_zip:
             return load_pickle(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_zip)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a plain pickle; the error says so
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_zip)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
