@@ -9,12 +9,14 @@ from det2lite.data.datasets.builtin_meta import _get_builtin_metadata
 from det2lite.data.datasets.coco_loader import load_sem_seg
 from det2lite.data.datasets.coco_panoptic import register_coco_panoptic, register_coco_panoptic_separated
 from det2lite.data.datasets.register_coco import register_coco_instances
+from det2lite.data.datasets.shapes import register_all_shapes
 
 __all__ = [
     "DatasetCatalog",
     "MetadataCatalog",
     "load_sem_seg",
     "register_all_coco",
+    "register_all_shapes",
     "register_coco_instances",
     "register_coco_panoptic",
     "register_coco_panoptic_separated",
@@ -84,3 +86,4 @@ def register_all_coco(root: str | None) -> None:
 
 
 register_all_coco(None)
+register_all_shapes(None)

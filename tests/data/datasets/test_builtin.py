@@ -21,7 +21,8 @@ NAMES = (
 
 
 def test_names():
-    assert len(NAMES) == 25 and set(NAMES) <= set(DatasetCatalog.list()) & set(MetadataCatalog.list())
+    registered = set(DatasetCatalog.list()) & set(MetadataCatalog.list())
+    assert len(NAMES) == 25 and set(NAMES) <= registered and {"shapes_train", "shapes_val"} <= registered
 
 
 @pytest.mark.parametrize(
