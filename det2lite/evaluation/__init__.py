@@ -1,0 +1,24 @@
+"""Judging what models predict: one file a family of metrics."""
+
+from det2lite.evaluation.build import EVALUATOR_REGISTRY, build_evaluator
+from det2lite.evaluation.coco_evaluation import COCOEvaluator
+from det2lite.evaluation.evaluator import (
+    DatasetEvaluator,
+    DatasetEvaluators,
+    inference_context,
+    inference_on_dataset,
+)
+from det2lite.evaluation.testing import flatten_results_dict, print_csv_format, verify_results
+
+__all__ = [
+    "COCOEvaluator",
+    "DatasetEvaluator",
+    "DatasetEvaluators",
+    "EVALUATOR_REGISTRY",
+    "build_evaluator",
+    "flatten_results_dict",
+    "inference_context",
+    "inference_on_dataset",
+    "print_csv_format",
+    "verify_results",
+]

@@ -1,0 +1,46 @@
+"""The evaluator that a data set asks for."""
+
+import logging
+import os
+from typing import Any
+
+from det2lite.data import MetadataCatalog
+from det2lite.evaluation.coco_evaluation import COCOEvaluator
+from det2lite.evaluation.evaluator import DatasetEvaluator
+from det2lite.utils.errors import UnknownName, close_names
+from det2lite.utils.registry import Registry
+
+__all__ = ["EVALUATOR_REGISTRY", "build_evaluator"]
+
+logger = logging.getLogger(__name__)
+
+EVALUATOR_REGISTRY = Registry("EVALUATOR")
+"""Functions `(cfg, dataset_name, output_dir) -> DatasetEvaluator`, by the `evaluator_type` they are for."""
+
+
+@EVALUATOR_REGISTRY.register()
+def coco(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """Boxes, masks and keypoints by COCO's protocol."""
+    sigmas = tuple(cfg.TEST.KEYPOINT_OKS_SIGMAS)
+    return COCOEvaluator(dataset_name, output_dir=output_dir, kpt_oks_sigmas=sigmas)
+
+
+def build_evaluator(cfg: Any, dataset_name: str, output_dir: str | None = None) -> DatasetEvaluator:
+    """The evaluator for a data set's `evaluator_type`; COCO's for a data set that names none.
+
+    output_dir: where results are written; `cfg.OUTPUT_DIR/inference` by default. Raises `UnknownName` for a type that
+    there is no evaluator for.
+    """
+    if output_dir is None:
+        output_dir = os.path.join(cfg.OUTPUT_DIR, "inference")
+    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if evaluator_type is None:
+        logger.info("data set %s names no evaluator_type; it is evaluated by COCO's protocol", dataset_name)
+        evaluator_type = "coco"
+    if evaluator_type not in EVALUATOR_REGISTRY:
+        known = sorted(name for name, _ in EVALUATOR_REGISTRY)
+        raise UnknownName(
+            f"data set {dataset_name!r} has evaluator_type {evaluator_type!r}, for which there is no evaluator"
+            f"{close_names(evaluator_type, known)}; available: {', '.join(known)}"
+        )
+    return EVALUATOR_REGISTRY.get(evaluator_type)(cfg, dataset_name, output_dir)

@@ -1,0 +1,258 @@
+"""COCO's metrics for boxes, masks, keypoints and proposals."""
+
+import copy
+import importlib
+import json
+import logging
+import os
+import pickle
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from det2lite.config import CfgNode
+from det2lite.data import MetadataCatalog
+from det2lite.data.datasets.coco import convert_to_coco_json
+from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
+from det2lite.evaluation.coco_numbers import (
+    METRICS,
+    CocoScores,
+    category_ap,
+    compute_scores,
+    per_category_table,
+    summary_lines,
+    summary_stats,
+)
+from det2lite.evaluation.coco_results import instances_to_coco_json
+from det2lite.evaluation.evaluator import DatasetEvaluator
+from det2lite.evaluation.proposal_recall import AREAS, box_proposal_recall
+from det2lite.structures import Boxes, BoxMode, pairwise_iou
+from det2lite.utils import comm
+from det2lite.utils.errors import BadValue
+from det2lite.utils.file_io import atomic_write
+from det2lite.utils.logger import create_small_table
+
+__all__ = [
+    "Boxes",
+    "BoxMode",
+    "COCOEvaluator",
+    "COCOevalMaxDets",  # noqa: F822 - handed on by __getattr__
+    "COCOeval_opt",  # noqa: F822
+    "CfgNode",
+    "DatasetEvaluator",
+    "MetadataCatalog",
+    "convert_to_coco_json",
+    "create_small_table",
+    "instances_to_coco_json",
+    "pairwise_iou",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("COCOeval_opt", "COCOevalMaxDets"):
+        return getattr(importlib.import_module("det2lite.evaluation.coco_api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class COCOEvaluator(DatasetEvaluator):
+    """AP and AR of boxes, masks and keypoints, and the recall of proposals, for any data set of object instances.
+
+    `evaluate` returns `{"bbox": {"AP": ..., "AP50": ..., "AP-<category>": ...}, "segm": ..., "keypoints": ...,
+    "box_proposals": {"AR@100": ...}}`, all 0..100, nan where there is no ground truth.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        tasks: Sequence[str] | None = None,
+        distributed: bool = True,
+        output_dir: str | os.PathLike | None = None,
+        *,
+        max_dets_per_image: int | None = None,
+        use_fast_impl: bool = True,
+        kpt_oks_sigmas: Sequence[float] = (),
+        allow_cached_coco: bool = True,
+    ):
+        """dataset_name: its metadata may name a `json_file`; a data set without one is converted to COCO's format.
+
+        tasks: of bbox, segm, keypoints; by default those that the predictions have. distributed: collect the
+        predictions of all processes, otherwise this process is evaluated alone. output_dir: where predictions are
+        written. max_dets_per_image: best-scored detections that count, 100 by default. use_fast_impl: `hotcoco`, else
+        `pycocotools`; the numbers are the same. kpt_oks_sigmas: (K,) spread of each keypoint; empty for COCO's persons.
+        allow_cached_coco: use a converted file that is in `output_dir` already.
+        """
+        if isinstance(tasks, CfgNode):
+            logger.warning("COCOEvaluator(name, cfg) is deprecated; give tasks and kpt_oks_sigmas instead")
+            kpt_oks_sigmas, tasks = kpt_oks_sigmas or tasks.TEST.KEYPOINT_OKS_SIGMAS, None
+        unknown = sorted(set(tasks or ()) - set(METRICS))
+        if unknown:
+            raise BadValue(f"unknown tasks {unknown}; COCOEvaluator knows {', '.join(METRICS)}")
+        self._tasks = tuple(tasks) if tasks is not None else None
+        self._distributed = distributed
+        self._output_dir = os.fspath(output_dir) if output_dir is not None else None
+        self._use_fast_impl = use_fast_impl
+        self._max_dets_per_image = max_dets_per_image
+        self._kpt_oks_sigmas = tuple(kpt_oks_sigmas)
+        self._metadata = MetadataCatalog.get(dataset_name)
+        self._ground_truth = self._load_ground_truth(dataset_name, allow_cached_coco)
+        self._coco_api = self._ground_truth.api
+        self._do_evaluation = self._ground_truth.has_annotations
+        self._predictions: list[dict] = []
+        self._results: dict[str, dict[str, float]] = {}
+
+    def _load_ground_truth(self, dataset_name: str, allow_cached: bool) -> CocoGroundTruth:
+        json_file = self._metadata.get("json_file")
+        if json_file is None:
+            if self._output_dir is None:
+                raise BadValue(
+                    f"data set {dataset_name!r} has no json_file in its metadata; give COCOEvaluator an output_dir, "
+                    "where the data set can be written in the COCO format"
+                )
+            json_file = os.path.join(self._output_dir, f"{dataset_name}_coco_format.json")
+            logger.info("data set %s is converted to the COCO format: %s", dataset_name, json_file)
+            if comm.is_main_process() or not self._distributed:
+                convert_to_coco_json(dataset_name, json_file, allow_cached=allow_cached)
+            if self._distributed:
+                comm.synchronize()
+        return CocoGroundTruth(json_file)
+
+    def reset(self) -> None:
+        self._predictions = []
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """inputs: dicts with `image_id`. outputs: dicts with `instances` or `proposals`."""
+        for input, output in zip(inputs, outputs, strict=True):
+            prediction = {"image_id": input["image_id"]}
+            if "instances" in output:
+                prediction["instances"] = instances_to_coco_json(output["instances"], input["image_id"])
+            if "proposals" in output:
+                prediction["proposals"] = output["proposals"].to(torch.device("cpu"))
+            if len(prediction) > 1:
+                self._predictions.append(prediction)
+
+    def evaluate(self, img_ids: Sequence[Any] | None = None) -> dict[str, dict[str, float]]:
+        """img_ids: images to evaluate on; all of the ground truth by default. Results come on the main process."""
+        predictions = self._predictions
+        if self._distributed:
+            comm.synchronize()
+            predictions = [p for part in comm.gather(predictions, dst=0) for p in part]
+            if not comm.is_main_process():
+                return {}
+        self._results = {}
+        if not predictions:
+            logger.warning("[COCOEvaluator] Did not receive valid predictions.")
+            return {}
+        if self._output_dir:
+            with atomic_write(os.path.join(self._output_dir, "instances_predictions.pth"), "wb") as file:
+                torch.save(predictions, file)
+        if any("proposals" in prediction for prediction in predictions):
+            self._eval_box_proposals([p for p in predictions if "proposals" in p])
+        if any("instances" in prediction for prediction in predictions):
+            self._eval_predictions([p for p in predictions if "instances" in p], img_ids=img_ids)
+        return copy.deepcopy(self._results)
+
+    def _tasks_from_predictions(self, results: Iterable[dict]) -> list[str]:
+        """Boxes always; masks and keypoints where a prediction has them."""
+        keys = set().union(*(result.keys() for result in results))
+        found = {"segmentation": "segm", "keypoints": "keypoints"}
+        return ["bbox", *(task for key, task in found.items() if key in keys)]
+
+    def _eval_predictions(self, predictions: list[dict], img_ids: Sequence[Any] | None = None) -> None:
+        logger.info("Preparing results for COCO format ...")
+        results = self._with_original_categories([r for prediction in predictions for r in prediction["instances"]])
+        tasks = self._tasks or self._tasks_from_predictions(results)
+        if self._output_dir:
+            path = os.path.join(self._output_dir, "coco_instances_results.json")
+            logger.info("Saving results to %s", path)
+            with atomic_write(path) as file:
+                file.write(json.dumps(results))  # json.dump would walk through it in Python
+        if not self._do_evaluation:
+            logger.info("Annotations are not available for evaluation.")
+            return
+        if not results:
+            logger.warning("No predictions from the model!")
+        logger.info("Evaluating predictions with %s ...", "hotcoco" if self._use_fast_impl else "pycocotools")
+        limits = None if self._max_dets_per_image is None else [1, 10, self._max_dets_per_image]
+        for task in sorted(tasks):
+            scores = compute_scores(
+                self._ground_truth,
+                results,
+                task,
+                image_ids=img_ids,
+                max_dets=None if task == "keypoints" else limits,
+                oks_sigmas=self._kpt_oks_sigmas if task == "keypoints" else (),
+                fast=self._use_fast_impl,
+            )
+            logger.info("COCO protocol for %s:\n%s", task, "\n".join(summary_lines(scores)))
+            self._results[task] = self._derive_results(scores, task)
+
+    def _with_original_categories(self, results: list[dict]) -> list[dict]:
+        """Results whose contiguous categories 0..K-1 are the data set's own again."""
+        mapping = self._metadata.get("thing_dataset_id_to_contiguous_id")
+        if mapping is None:
+            return results
+        original = {contiguous: category for category, contiguous in mapping.items()}
+        wrong = {result["category_id"] for result in results} - original.keys()
+        if wrong:
+            raise BadValue(
+                f"a prediction has class {min(wrong)}, but data set {self._metadata.name!r} has {len(original)} "
+                f"classes, numbered from 0 to {len(original) - 1}; does the model's NUM_CLASSES fit the data set?"
+            )
+        return [result | {"category_id": original[result["category_id"]]} for result in results]
+
+    def _derive_results(self, scores: CocoScores, task: str) -> dict[str, float]:
+        """The metrics of a task by name, logged as tables."""
+        names = METRICS[task]
+        stats = summary_stats(scores)[: len(names)]
+        results = {name: float(v * 100) if v >= 0 else float("nan") for name, v in zip(names, stats, strict=True)}
+        logger.info("Evaluation results for %s: \n%s", task, create_small_table(results))
+        if not np.isfinite(sum(results.values())):
+            logger.info("Some metrics have no ground truth to be computed from, and are shown as nan.")
+        categories = self._category_names(scores.precision.shape[2])
+        if len(categories) <= 1:
+            return results
+        by_category = dict(zip(categories, category_ap(scores), strict=True))
+        logger.info("Per-category %s AP: \n%s", task, per_category_table(by_category))
+        return results | {f"AP-{name}": ap for name, ap in by_category.items()}
+
+    def _category_names(self, count: int) -> list[str]:
+        """By ascending category id, as the scores are ordered."""
+        names = self._metadata.get("thing_classes")
+        if names is not None and len(names) == count:
+            return list(names)
+        categories = self._coco_api.loadCats(sorted(self._coco_api.getCatIds()))
+        if names is not None:
+            logger.warning("%d thing_classes but %d categories in the ground truth", len(names), count)
+        return [category["name"] for category in categories]
+
+    def _eval_box_proposals(self, predictions: list[dict]) -> None:
+        if self._output_dir:
+            self._save_proposals(predictions)
+        if not self._do_evaluation:
+            logger.info("Annotations are not available for evaluation.")
+            return
+        logger.info("Evaluating bbox proposals ...")
+        numbered = self._ground_truth.numbered(predictions)
+        results = {}
+        for limit in (100, 1000):
+            for area in AREAS:
+                recall = box_proposal_recall(numbered, self._coco_api, area=area, limit=limit)
+                results[f"AR{'' if area == 'all' else area[0]}@{limit}"] = recall.ar * 100
+        logger.info("Proposal metrics: \n%s", create_small_table(results))
+        self._results["box_proposals"] = results
+
+    def _save_proposals(self, predictions: list[dict]) -> None:
+        """The file that `DATASETS.PROPOSAL_FILES_TEST` takes."""
+        proposals = [prediction["proposals"] for prediction in predictions]
+        content = {
+            "boxes": [p.proposal_boxes.tensor.numpy() for p in proposals],
+            "objectness_logits": [p.objectness_logits.numpy() for p in proposals],
+            "ids": [prediction["image_id"] for prediction in predictions],
+            "bbox_mode": BoxMode.XYXY_ABS.value,
+        }
+        with atomic_write(os.path.join(self._output_dir, "box_proposals.pkl"), "wb") as file:
+            pickle.dump(content, file)

@@ -1,0 +1,74 @@
+"""How many objects the proposals of a model cover."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from det2lite.structures import Boxes, BoxMode, pairwise_iou
+
+__all__ = ["AREAS", "ProposalRecall", "box_proposal_recall"]
+
+# squares of edge lengths in pixels; an object on a border counts on both sides, as in COCO
+AREAS = {"all": (0**2, 1e5**2), "small": (0**2, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e5**2)}
+
+
+@dataclass
+class ProposalRecall:
+    """ar: average recall over IoU thresholds, 0..1. recalls, thresholds: (T,). num_objects: those looked for."""
+
+    ar: float
+    recalls: torch.Tensor
+    thresholds: torch.Tensor
+    num_objects: int
+
+
+def box_proposal_recall(
+    predictions: list[dict], coco_api: Any, area: str = "all", limit: int | None = None
+) -> ProposalRecall:
+    """Recall of the best `limit` proposals of each image, averaged over IoU 0.5:0.95.
+
+    predictions: dicts of image_id and proposals (with proposal_boxes and objectness_logits). coco_api: ground truth.
+    area: a key of `AREAS`. Each object is covered by at most one proposal, the best-fitting pair first. Images without
+    any proposal are left out, as in Detectron2. Without objects the recall is nan.
+    """
+    low, high = AREAS[area]
+    overlaps, num_objects = [], 0
+    for prediction in predictions:
+        boxes, areas = _objects(coco_api, prediction["image_id"])
+        proposals = prediction["proposals"]
+        if len(boxes) == 0 or len(proposals) == 0:
+            continue
+        boxes = boxes[(areas >= low) & (areas <= high)]
+        num_objects += len(boxes)
+        if len(boxes) == 0:
+            continue
+        order = proposals.objectness_logits.sort(descending=True).indices[:limit]
+        overlaps.append(_best_overlaps(pairwise_iou(proposals.proposal_boxes[order], Boxes(boxes))))
+    thresholds = torch.arange(0.5, 0.95 + 1e-5, 0.05, dtype=torch.float32)  # (T,)
+    covered = torch.cat(overlaps) if overlaps else torch.zeros(0)
+    recalls = (covered[None] >= thresholds[:, None]).sum(dim=1).float() / float(num_objects)  # (T,)
+    return ProposalRecall(ar=recalls.mean().item(), recalls=recalls, thresholds=thresholds, num_objects=num_objects)
+
+
+def _objects(coco_api: Any, image_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes (G, 4) XYXY and areas (G,) of the objects of an image, crowds left out."""
+    annotations = coco_api.loadAnns(coco_api.getAnnIds(imgIds=[image_id]))
+    annotations = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
+    boxes = torch.as_tensor([annotation["bbox"] for annotation in annotations], dtype=torch.float32).reshape(-1, 4)
+    areas = torch.as_tensor([annotation["area"] for annotation in annotations], dtype=torch.float32)
+    return BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS), areas
+
+
+def _best_overlaps(iou: torch.Tensor) -> torch.Tensor:
+    """(G,) overlaps of the pairs that are taken one after the other, the best first. iou: (P, G), is used up."""
+    num_proposals, num_objects = iou.shape
+    best = torch.zeros(num_objects)
+    for taken in range(min(num_proposals, num_objects)):
+        # the object that is covered best, and the proposal that covers it
+        overlap, position = iou.flatten().max(dim=0)
+        best[taken] = overlap
+        proposal, found = divmod(int(position), num_objects)
+        iou[proposal, :] = -1
+        iou[:, found] = -1
+    return best
