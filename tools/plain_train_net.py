@@ -12,7 +12,7 @@ if importlib.util.find_spec("det2lite") is None:  # a checkout that is not insta
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from det2lite.engine import config_from_arguments, default_argument_parser, launch
-from det2lite.utils.errors import exit_on_user_error
+from det2lite.utils.errors import BadValue, exit_on_user_error
 
 
 def evaluate(cfg, model):
@@ -33,28 +33,19 @@ def evaluate(cfg, model):
 
 def train(cfg, model, resume=False):
     """Trains up to SOLVER.MAX_ITER, with checkpoints, logs and evaluations on the way. Returns the last results."""
-    import functools
-    import logging
-    import time
-
-    import torch
-
     from det2lite.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
     from det2lite.data import build_detection_train_loader
     from det2lite.engine import LoopState, check_class_count, default_writers
-    from det2lite.engine.metrics import describe_batch, write_losses
     from det2lite.engine.run_state import keep_random_state
     from det2lite.solver import build_lr_scheduler, build_optimizer
     from det2lite.utils import comm
     from det2lite.utils.events import EventStorage
 
-    model.train()
-    max_iter = cfg.SOLVER.MAX_ITER
+    max_iter, period = cfg.SOLVER.MAX_ITER, cfg.TEST.EVAL_PERIOD
     data_loader = build_detection_train_loader(cfg)
     check_class_count(cfg, cfg.DATASETS.TRAIN)
     optimizer = build_optimizer(cfg, model)
     scheduler = build_lr_scheduler(cfg, optimizer)
-
     loop_state = LoopState(data_loader)
     checkpointer = DetectionCheckpointer(
         model, cfg.OUTPUT_DIR, optimizer=optimizer, scheduler=scheduler, loop_state=loop_state
@@ -64,39 +55,20 @@ def train(cfg, model, resume=False):
     loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     start_iter = loaded["iteration"] + 1 if resume else 0
     periodic_checkpointer = PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_iter=max_iter)
-
-    # float16 needs its gradients scaled, bfloat16 does not
-    device_type = next(model.parameters()).device.type
-    precision = torch.float16 if device_type == "cuda" else torch.bfloat16
-    scaler = torch.amp.GradScaler("cuda", enabled=cfg.SOLVER.AMP.ENABLED and device_type == "cuda")
-
     writers = default_writers(cfg.OUTPUT_DIR, max_iter) if comm.is_main_process() else []
-    logging.getLogger("det2lite").info("Starting training from iteration %d", start_iter)
+
+    model.train()
     results = {}
     with EventStorage(start_iter) as storage:
         batches = loop_state.resume(start_iter)
         for iteration in range(start_iter, max_iter):
             storage.iter = iteration
-            start = time.perf_counter()
-            batch = next(batches)
-            data_time = time.perf_counter() - start
-
-            with torch.autocast(device_type, dtype=precision, enabled=cfg.SOLVER.AMP.ENABLED):
-                loss_dict = model(batch)
-            optimizer.zero_grad()
-            scaler.scale(sum(loss_dict.values())).backward()
-            describe = functools.partial(describe_batch, batch, optimizer, model)
-            write_losses(loss_dict, data_time, iteration, describe=describe)
-            scaler.step(optimizer)
-            scaler.update()
-            storage.put_scalar("lr", optimizer.param_groups[0]["lr"], smoothing_hint=False)
+            train_step(model, batches, optimizer, storage)
             scheduler.step()
-            storage.put_scalar("time", time.perf_counter() - start)
-
             periodic_checkpointer.step(iteration)
             done = iteration + 1
-            if done == max_iter or (cfg.TEST.EVAL_PERIOD > 0 and done % cfg.TEST.EVAL_PERIOD == 0):
-                with keep_random_state():
+            if done == max_iter or (period > 0 and done % period == 0):
+                with keep_random_state():  # so that an evaluation changes nothing in what comes after
                     results = evaluate(cfg, model)
                 comm.synchronize()
             if done % 20 == 0 or done == max_iter:
@@ -107,6 +79,27 @@ def train(cfg, model, resume=False):
     return results
 
 
+def train_step(model, batches, optimizer, storage):
+    """One batch through model and optimizer, and its numbers into the storage."""
+    import time
+
+    from det2lite.engine.metrics import describe_batch, write_losses
+
+    start = time.perf_counter()
+    batch = next(batches)
+    data_time = time.perf_counter() - start
+
+    losses = model(batch)
+    optimizer.zero_grad()
+    sum(losses.values()).backward()
+    # stops here where a loss is NaN or infinite, before the weights are
+    write_losses(losses, data_time, storage.iter, describe=lambda: describe_batch(batch, optimizer, model))
+    optimizer.step()
+
+    storage.put_scalar("lr", optimizer.param_groups[0]["lr"], smoothing_hint=False)
+    storage.put_scalar("time", time.perf_counter() - start)
+
+
 def main(args):
     from det2lite.checkpoint import DetectionCheckpointer
     from det2lite.engine import create_ddp_model, default_setup
@@ -114,6 +107,8 @@ def main(args):
 
     cfg = config_from_arguments(args)
     default_setup(cfg, args)
+    if cfg.SOLVER.AMP.ENABLED:
+        raise BadValue("this plain loop trains in float32: set SOLVER.AMP.ENABLED False, or use train_net.py")
     model = build_model(cfg)
     if args.eval_only:
         checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)

@@ -8,6 +8,7 @@ from det2lite.engine.hooks.random_state import GatherRandomState
 from det2lite.engine.hooks.schedule import LRScheduler
 from det2lite.engine.hooks.timing import CallbackHook, IterationTimer
 from det2lite.engine.hooks.writing import PeriodicWriter
+from det2lite.engine.train_loop import HookBase
 
 __all__ = [
     "AutogradProfiler",
@@ -15,6 +16,7 @@ __all__ = [
     "CallbackHook",
     "EvalHook",
     "GatherRandomState",
+    "HookBase",
     "IterationTimer",
     "LRScheduler",
     "PeriodicCheckpointer",
