@@ -1,11 +1,14 @@
 """Layers and functions that models are made of."""
 
+from det2lite.layers.aspp import ASPP
 from det2lite.layers.batch_norm import CycleBatchNormList, FrozenBatchNorm2d, NaiveSyncBatchNorm, get_norm
 from det2lite.layers.blocks import CNNBlockBase, DepthwiseSeparableConv2d
+from det2lite.layers.deform_conv import DeformConv, ModulatedDeformConv
 from det2lite.layers.losses import ciou_loss, diou_loss
 from det2lite.layers.mask_ops import paste_masks_in_image
-from det2lite.layers.nms import batched_nms, nms
+from det2lite.layers.nms import batched_nms, batched_nms_rotated, nms, nms_rotated
 from det2lite.layers.roi_align import ROIAlign, roi_align
+from det2lite.layers.roi_align_rotated import ROIAlignRotated
 from det2lite.layers.shape_spec import ShapeSpec
 from det2lite.layers.wrappers import (
     BatchNorm2d,
@@ -22,6 +25,10 @@ from det2lite.layers.wrappers import (
 )
 
 __all__ = [
+    "ASPP",
+    "DeformConv",
+    "ModulatedDeformConv",
+    "ROIAlignRotated",
     "BatchNorm2d",
     "CNNBlockBase",
     "Conv2d",
@@ -34,6 +41,7 @@ __all__ = [
     "ROIAlign",
     "ShapeSpec",
     "batched_nms",
+    "batched_nms_rotated",
     "cat",
     "ciou_loss",
     "cross_entropy",
@@ -43,6 +51,7 @@ __all__ = [
     "interpolate",
     "move_device_like",
     "nms",
+    "nms_rotated",
     "nonzero_tuple",
     "paste_masks_in_image",
     "roi_align",

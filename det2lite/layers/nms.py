@@ -1,12 +1,14 @@
 """Non-maximum suppression: of detections that overlap too much, the one with the highest score stays."""
 
-from typing import List  # noqa: UP035 - TorchScript reads the annotations
+from typing import List, Optional  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 import torchvision
 from torchvision.ops import nms
 
-__all__ = ["batched_nms", "nms"]
+from det2lite.structures.rotated_iou import iou_of_pairs, overlap_candidates
+
+__all__ = ["batched_nms", "batched_nms_rotated", "nms", "nms_rotated"]
 
 
 def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, iou_threshold: float):
@@ -45,3 +47,41 @@ def _nms_by_class(
         start += count
     keep = order[torch.cat(kept)].sort()[0]  # ties between classes are broken by position
     return keep[scores[keep].argsort(descending=True, stable=True)]
+
+
+def nms_rotated(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """NMS of rotated boxes (N, 5): centre, width, height, degrees. Otherwise as `batched_nms` of a single class."""
+    return _nms_rotated(boxes, scores, None, iou_threshold)
+
+
+def batched_nms_rotated(boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, iou_threshold: float):
+    """`batched_nms` for rotated boxes (N, 5): centre, width, height, degrees."""
+    assert boxes.shape[-1] == 5, boxes.shape
+    return _nms_rotated(boxes, scores, idxs, iou_threshold)
+
+
+def _nms_rotated(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    idxs: Optional[torch.Tensor],  # noqa: UP045
+    iou_threshold: float,
+) -> torch.Tensor:
+    order = scores.argsort(descending=True, stable=True)
+    boxes = boxes.float()[order]
+    pairs = overlap_candidates(boxes, boxes)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]  # better box first
+    if idxs is not None:
+        classes = idxs[order]
+        pairs = pairs[classes[pairs[:, 0]] == classes[pairs[:, 1]]]
+    pairs = pairs[iou_of_pairs(boxes, boxes, pairs) > iou_threshold]
+    better, worse = pairs[:, 0], pairs[:, 1]
+    # A box stays unless a better one that stays suppresses it. Each round settles at least the best box that was
+    # not settled yet, so this ends, mostly after a few rounds: as many as the longest chain of suppressions.
+    keep = torch.ones(order.shape[0], dtype=torch.bool, device=boxes.device)
+    while True:
+        suppressed = torch.zeros_like(keep)
+        suppressed[worse[keep[better]]] = True
+        if bool((suppressed != keep).all()):
+            break
+        keep = ~suppressed
+    return order[keep]

@@ -1,0 +1,116 @@
+"""Features of rotated boxes."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.modules.utils import _pair
+
+__all__ = ["ROIAlignRotated", "roi_align_rotated"]
+
+CHUNK_VALUES = 1 << 25  # features gathered at once; bounds the working memory
+
+
+def roi_align_rotated(
+    input: torch.Tensor,
+    rois: torch.Tensor,
+    output_size: tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
+) -> torch.Tensor:
+    """Features of rotated boxes, averaged in the cells of a grid that turns with them. RRPN, arXiv 1703.01086.
+
+    input: (N, C, H, W). rois: (R, 6): index of the image, centre, width, height, degrees counter-clockwise.
+    sampling_ratio: points per cell and axis; 0 takes as many as the box has features. Returns (R, C, *output_size).
+    """
+    output_size = _pair(output_size)
+    channels = input.shape[1]
+    geometry = rois.float()
+    center = geometry[:, 1:3] * spatial_scale - 0.5  # the centre of the first feature is 0.5
+    side = geometry[:, 3:5] * spatial_scale
+    if sampling_ratio > 0:
+        points = torch.full_like(side, sampling_ratio, dtype=torch.int64)
+    else:
+        points = (side / side.new_tensor([output_size[1], output_size[0]])).ceil().clamp(min=1).long()  # (R, 2) XY
+    features = input.permute(0, 2, 3, 1).reshape(-1, channels)  # (N*H*W, C)
+    pooled = input.new_zeros(len(rois), channels, *output_size)
+    # boxes that need the same number of points are done together
+    kinds, kind = torch.unique(points, dim=0, return_inverse=True)
+    for i, (points_x, points_y) in enumerate(kinds.tolist()):
+        members = (kind == i).nonzero().squeeze(1)
+        values = 4 * channels * output_size[0] * points_y * output_size[1] * points_x
+        for chunk in members.split(max(1, CHUNK_VALUES // values)):
+            position = _sampling_points(
+                center[chunk], side[chunk], geometry[chunk, 5], output_size, (points_y, points_x)
+            )  # (r, PH, points_y, PW, points_x, 2)
+            sampled = _bilinear(features, input.shape, rois[chunk, 0].long(), position.flatten(1, 4))
+            sampled = sampled.view(len(chunk), output_size[0], points_y, output_size[1], points_x, channels)
+            pooled = pooled.index_copy(0, chunk, sampled.mean(dim=(2, 4)).permute(0, 3, 1, 2))
+    return pooled
+
+
+def _sampling_points(center, side, degrees, output_size, points) -> torch.Tensor:
+    """(r, PH, points_y, PW, points_x, 2) XY positions in feature cells. points: (y, x) per cell of the grid."""
+    radians = (degrees * (math.pi / 180))[:, None, None]
+    cos, sin = torch.cos(radians), torch.sin(radians)
+    rows, columns = output_size[0] * points[0], output_size[1] * points[1]
+    y = (torch.arange(rows, device=side.device) + 0.5) / rows - 0.5
+    x = (torch.arange(columns, device=side.device) + 0.5) / columns - 0.5
+    y = (side[:, 1:] * y)[:, :, None]  # (r, rows, 1)
+    x = (side[:, :1] * x)[:, None, :]  # (r, 1, columns)
+    turned = torch.stack(
+        [x * cos + y * sin + center[:, :1, None], y * cos - x * sin + center[:, 1:, None]], dim=-1
+    )  # (r, rows, columns, 2)
+    return turned.view(-1, output_size[0], points[0], output_size[1], points[1], 2)
+
+
+def _bilinear(features: torch.Tensor, shape: torch.Size, image: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """(r, S, C) features (N*H*W, C) of maps of `shape` (N, C, H, W) between the cells.
+
+    image: (r,) index. position: (r, S, 2) XY. Up to one cell outside, the border is continued; beyond is 0.
+    """
+    height, width = shape[2:]
+    x, y = position.unbind(-1)  # (r, S)
+    inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
+    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    x0, y0 = x.floor(), y.floor()
+    right, down = x - x0, y - y0
+    x0, y0 = x0.long(), y0.long()
+    x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
+    first = (image * (height * width))[:, None]
+    total = None
+    for column, row, weight in (
+        (x0, y0, (1 - right) * (1 - down)),
+        (x1, y0, right * (1 - down)),
+        (x0, y1, (1 - right) * down),
+        (x1, y1, right * down),
+    ):
+        corner = features.index_select(0, (first + row * width + column).flatten()).view(*x.shape, -1)
+        part = corner * (weight * inside)[..., None].to(features.dtype)
+        total = part if total is None else total + part
+    return total
+
+
+class ROIAlignRotated(nn.Module):
+    """`roi_align_rotated` with its settings.
+
+    output_size: (height, width) of the grid. spatial_scale: feature cells per unit of the boxes.
+    sampling_ratio: points per cell and axis; 0 takes as many as the box has features.
+    """
+
+    def __init__(self, output_size, spatial_scale, sampling_ratio):
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+
+    def forward(self, input, rois):
+        """input: (N, C, H, W). rois: (R, 6): index of the image, centre, width, height, degrees."""
+        assert rois.dim() == 2 and rois.size(1) == 6, rois.shape
+        return roi_align_rotated(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio)
+
+    def __repr__(self):
+        return (
+            f"{type(self).__name__}(output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio})"
+        )
