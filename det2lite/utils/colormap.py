@@ -1,7 +1,7 @@
 """A palette of colours that differ from each other, and colour arithmetic for drawing.
 
-The palette walks round the hue circle of OKLCH (B. Ottosson, 2020) by the golden angle at alternating
-lightness, so that any first N colours are far apart, and all are bright enough to be seen on a photograph.
+Each colour of the palette is the one farthest, in OKLab (B. Ottosson, 2020), from those before it, among colours
+vivid and bright enough to be seen on a photograph; so any first N are well apart.
 """
 
 from functools import lru_cache
@@ -13,9 +13,11 @@ from det2lite.utils.errors import BadValue
 __all__ = ["colormap", "random_color", "random_colors"]
 
 PALETTE_SIZE = 80
-GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
-LIGHTNESS = (0.7, 0.82, 0.63, 0.76, 0.56)
-CHROMA = 0.3  # of the most vivid colour; each is reduced to what sRGB can show
+LIGHTNESS = (0.56, 0.63, 0.7, 0.76, 0.83)
+HUES = 60
+VIVIDNESS = (1.0, 0.7)  # share of the chroma that sRGB can show
+LARGEST_CHROMA = 0.21  # more is glaring over a large object
+FIRST = (0.7, 0.1, 0.12)  # orange
 
 OKLAB_TO_LMS = np.array(
     [
@@ -33,24 +35,31 @@ LMS_TO_RGB = np.array(
 )
 
 
-def _oklch_to_linear_rgb(lightness: float, chroma: float, hue: float) -> np.ndarray:
-    lab = np.array([lightness, chroma * np.cos(hue), chroma * np.sin(hue)])
-    return LMS_TO_RGB @ (OKLAB_TO_LMS @ lab) ** 3
+def _candidates() -> tuple[np.ndarray, np.ndarray]:
+    """Colours to choose from. Returns OKLab and linear RGB in [0, 1], (M, 3) each."""
+    lightness, share, hue = np.meshgrid(LIGHTNESS, VIVIDNESS, np.arange(HUES) * 2 * np.pi / HUES, indexing="ij")
+    chroma = np.linspace(0, LARGEST_CHROMA, 200)[:, None, None, None]
+
+    def to_lab(chroma: np.ndarray) -> np.ndarray:
+        return np.stack(np.broadcast_arrays(lightness, chroma * np.cos(hue), chroma * np.sin(hue)), axis=-1)
+
+    rgb = (to_lab(chroma) @ OKLAB_TO_LMS.T) ** 3 @ LMS_TO_RGB.T  # (200, ..., 3)
+    shown = ((rgb >= 0) & (rgb <= 1)).all(axis=-1)
+    lab = to_lab(np.where(shown, chroma, 0).max(axis=0) * share).reshape(-1, 3)
+    return lab, ((lab @ OKLAB_TO_LMS.T) ** 3 @ LMS_TO_RGB.T).clip(0, 1)
 
 
 @lru_cache(maxsize=1)
 def _palette() -> np.ndarray:
     """The palette as RGB in [0, 1]. Returns (PALETTE_SIZE, 3)."""
-    colors = np.empty((PALETTE_SIZE, 3))
-    for index in range(PALETTE_SIZE):
-        chroma = CHROMA
-        lightness = LIGHTNESS[index % len(LIGHTNESS)]
-        hue = 0.5 + index * GOLDEN_ANGLE
-        color = _oklch_to_linear_rgb(lightness, chroma, hue)
-        while color.min() < 0 or color.max() > 1:
-            chroma *= 0.95
-            color = _oklch_to_linear_rgb(lightness, chroma, hue)
-        colors[index] = np.where(color <= 0.0031308, 12.92 * color, 1.055 * color ** (1 / 2.4) - 0.055)
+    lab, linear = _candidates()
+    chosen = [int(np.linalg.norm(lab - FIRST, axis=1).argmin())]
+    nearest = np.full(len(lab), np.inf)
+    while len(chosen) < PALETTE_SIZE:
+        nearest = np.minimum(nearest, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
+        chosen.append(int(nearest.argmax()))
+    linear = linear[chosen]
+    colors = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     colors.setflags(write=False)
     return colors
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 LABEL_OVERLAP_COST = 8.0
+LABEL_TOUCH_COST = 1.0
 OBJECT_COVER_COST = 3.0
 DISTANCE_COST = 0.35  # for each label height between a label and its object
 ORDER_COST = 0.03
@@ -45,7 +46,8 @@ class LabelPlacer:
         cost = np.arange(len(boxes)) * ORDER_COST
         gap = _gaps(boxes, target) / label_height  # (C,)
         cost += gap * DISTANCE_COST
-        cost += _intersections(boxes, self.labels).sum(axis=1) / (label_width * label_height) * LABEL_OVERLAP_COST
+        overlap = _intersections(boxes, self.labels).sum(axis=1) / (label_width * label_height)
+        cost += overlap * LABEL_OVERLAP_COST + (overlap > 0) * LABEL_TOUCH_COST
         if len(self.objects):
             sides = self.objects[:, 2:] - self.objects[:, :2]
             covered = _intersections(boxes, self.objects) / np.maximum(sides.prod(axis=1), 1)  # (C, R)
