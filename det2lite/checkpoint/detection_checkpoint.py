@@ -213,4 +213,4 @@ class DetectionCheckpointer(Checkpointer):
 
 
 def _is_ignored(name: str) -> bool:
-    return name in _FROM_CONFIG or any(part in name for part in _IGNORED_PARTS)
+    return name.split(".")[-1] in _FROM_CONFIG or any(part in name for part in _IGNORED_PARTS)

@@ -28,16 +28,16 @@ class SGD(torch.optim.SGD):
     def __init__(self, params: Iterable, lr: float = 1e-3, **settings: Any):
         params = [dict(p) if isinstance(p, dict) else p for p in params]
         tensors = [t for p in params for t in (p["params"] if isinstance(p, dict) else [p])]
-        self._fused = all(map(_fits_fused_kernel, tensors))
-        super().__init__(params, lr=lr, fused=self._fused, foreach=not self._fused, **settings)
+        fused = all(map(_fits_fused_kernel, tensors))
+        super().__init__(params, lr=lr, fused=fused, foreach=not fused, **settings)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         for group in self.param_groups:  # which kernels ran where the state was saved says nothing about here
-            group.update(fused=self._fused, foreach=not self._fused)
+            group.update(fused=self.defaults["fused"], foreach=self.defaults["foreach"])
 
     def step(self, closure: Callable | None = None):
-        if not self._fused:
+        if not self.defaults["fused"]:
             return super().step(closure)
         loss = None
         if closure is not None:

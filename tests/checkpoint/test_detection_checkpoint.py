@@ -13,6 +13,7 @@ from torch import nn
 
 from det2lite.checkpoint import CheckpointMismatch, DetectionCheckpointer, PeriodicCheckpointer
 from det2lite.solver import LRMultiplier
+from det2lite.utils import comm
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 
 
@@ -216,6 +217,22 @@ def test_wrapped_models_are_saved_and_loaded_bare(tmp_path):
             DetectionCheckpointer(wrapped).load(str(tmp_path / "none.pth"))
     finally:
         dist.destroy_process_group()
+
+
+def test_process_that_cannot_see_the_file_gets_it_from_the_main_one(tmp_path, monkeypatch, caplog):
+    """The second of two processes: what `all_gather` brings from the first is played here."""
+    model = linear()
+    checkpointer = DetectionCheckpointer(model)
+    checkpointer._is_distributed = True
+    from_main = [None, {"model": linear(9.0).state_dict(), "iteration": 4}]
+    monkeypatch.setattr(comm, "all_gather", lambda data: [from_main.pop(0), data])
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    assert checkpointer.load(str(tmp_path / "none.pth"), strict=True) == {"iteration": 4}
+    assert set(values(model).values()) == {9.0} and "Not every process" in caplog.text
+    monkeypatch.setattr(comm, "all_gather", lambda data: ["x.pth is broken", None])
+    DetectionCheckpointer(linear(), str(tmp_path), save_to_disk=True).save("a")
+    with pytest.raises(UserError, match="x.pth is broken"):
+        checkpointer.load(str(tmp_path / "a.pth"))
 
 
 def test_matching_asked_for_in_the_path(tmp_path):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -53,3 +55,12 @@ def test_closure_and_state_of_another_implementation():
     optimizer.load_state_dict(other.state_dict())
     group = optimizer.param_groups[0]
     assert group["lr"] == 0.25 and (group["fused"], group["foreach"]) == own_kernels
+
+
+def test_a_copy_steps_alike():
+    parameter = torch.nn.Parameter(torch.ones(1))
+    parameter.grad = torch.ones(1)
+    model, optimizer = copy.deepcopy(([parameter], SGD([parameter], lr=0.5)))
+    model[0].grad = torch.ones(1)
+    optimizer.step()
+    assert model[0].item() == 0.5 and parameter.item() == 1.0
