@@ -88,11 +88,13 @@ class CfgNode(YacsNode):
 
 def _coerce(new: Any, old: Any, where: str) -> Any:
     """`new` in the type of the value it replaces. Lists and tuples stand for one another, an int for a float."""
+    if isinstance(new, list | tuple) and isinstance(old, list | tuple):
+        nested = bool(old) and isinstance(old[0], list | tuple)
+        return type(old)(_coerce(v, old[0], where) if nested and isinstance(v, list | tuple) else v for v in new)
     if old is None or new is None or type(new) is type(old):
         return new
-    for given, wanted in ((list, tuple), (tuple, list), (int, float)):
-        if type(new) is given and type(old) is wanted:
-            return wanted(new)
+    if type(new) is int and type(old) is float:
+        return float(new)
     raise BadValue(f"{where}: expected {type(old).__name__} such as {old!r}, got {_shown(new)}")
 
 
