@@ -26,9 +26,8 @@ class ScalarHistory(HistoryBuffer):
             if len(self._pending) >= _MAX_PENDING:
                 read_pending([self])
             return
-        if self._pending:
-            read_pending([self])
-        super().update(float(value), iteration)
+        read_pending([self])
+        super().update(value.item() if isinstance(value, torch.Tensor) else float(value), iteration)
 
     def latest(self) -> float:
         read_pending([self])
@@ -87,12 +86,11 @@ class EventStorage:
         same name was put with another hint.
         """
         name = self._prefix + name
-        if self._smoothing_hints.setdefault(name, smoothing_hint) != smoothing_hint:
+        if self._smoothing_hints.get(name, smoothing_hint) != smoothing_hint:
             raise ValueError(f"scalar {name!r} was put with smoothing_hint={not smoothing_hint} before")
-        history = self._history.get(name)
-        if history is None:
-            history = self._history[name] = ScalarHistory()
+        history = self._history.get(name) or ScalarHistory()
         history.update(value, self._iter if cur_iter is None else cur_iter)
+        self._history[name], self._smoothing_hints[name] = history, smoothing_hint
 
     def put_scalars(self, *, smoothing_hint: bool = True, cur_iter: int | None = None, **kwargs: Any) -> None:
         """Records several numbers: `put_scalars(loss_cls=0.1, loss_box=0.2)`."""

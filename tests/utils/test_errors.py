@@ -1,0 +1,36 @@
+import pytest
+
+from det2lite.utils.errors import BadValue, MissingFile, UnknownName, UserError, close_names, exit_on_user_error
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin"), [(UnknownName, KeyError), (BadValue, ValueError), (MissingFile, OSError)]
+)
+def test_errors_are_the_built_in_ones_and_show_their_line(error, builtin):
+    raised = error("no 'x'; take 'y'")
+    assert isinstance(raised, UserError) and isinstance(raised, builtin)
+    assert str(raised) == "no 'x'; take 'y'" and str(error()) == ""
+
+
+def test_close_names_are_found_whatever_their_case():
+    assert close_names("resnet", ["ResNet", "VGG", "ResNest"]) == "; did you mean 'ResNet' or 'ResNest'?"
+    assert close_names("xyz", ["ResNet"]) == "" and close_names("x", []) == ""
+
+
+def test_tools_end_with_one_line_and_a_status(capsys):
+    def main(error):
+        if error:
+            raise error
+        return 3
+
+    wrapped = exit_on_user_error(main)
+    assert wrapped(None) == 3 and wrapped.__name__ == "main"
+    for error, status, text in (
+        (BadValue("too small"), 1, "error: too small\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            wrapped(error)
+        assert exit.value.code == status and capsys.readouterr().err == text
+    with pytest.raises(ZeroDivisionError):
+        wrapped(ZeroDivisionError())

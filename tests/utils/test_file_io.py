@@ -1,0 +1,77 @@
+import os
+import stat
+
+import pytest
+
+from det2lite.utils import file_io
+from det2lite.utils.errors import MissingFile, UnknownName
+from det2lite.utils.file_io import PathManager, atomic_write
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    """A local model zoo with one file, and no network."""
+    folder = tmp_path / "zoo" / "ImageNetPretrained" / "MSRA"
+    folder.mkdir(parents=True)
+    (folder / "R-50.pkl").write_bytes(b"weights")
+    monkeypatch.setenv("DET2LITE_MODEL_ZOO", str(tmp_path / "zoo"))
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    downloads = []
+
+    def download(url, folder, filename):
+        downloads.append(url)
+        if "nowhere" in url:
+            raise OSError("no route to host")
+        path = os.path.join(folder, filename)
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(b"from the web")
+        return path
+
+    monkeypatch.setattr("iopath.common.file_io.download", download)
+    return downloads
+
+
+def test_model_zoo_looks_into_the_local_folder_first(zoo, tmp_path):
+    for name in ("detectron2://ImageNetPretrained/MSRA/R-50.pkl", "catalog://ImageNetPretrained/MSRA/R-50"):
+        assert PathManager.get_local_path(name) == str(tmp_path / "zoo/ImageNetPretrained/MSRA/R-50.pkl")
+        with PathManager.open(name, "rb") as file:
+            assert file.read() == b"weights"
+        assert PathManager.exists(name) and PathManager.isfile(name) and not PathManager.isdir(name)
+    assert zoo == []
+
+
+def test_what_is_not_local_is_downloaded_once(zoo, tmp_path):
+    for _ in range(2):
+        with PathManager.open("detectron2://A/model_final.pkl", "rb") as file:
+            assert file.read() == b"from the web"
+    assert zoo == ["https://dl.fbaipublicfiles.com/detectron2/A/model_final.pkl"]
+    assert (tmp_path / "cache/detectron2/A/model_final.pkl").is_file()
+
+
+def test_failures_name_the_remedy(zoo):
+    with pytest.raises(MissingFile, match=r"http://host/nowhere.*no route.*connection"):
+        PathManager.get_local_path("http://host/nowhere")
+    with pytest.raises(MissingFile, match=r"detectron2://nowhere/a.pkl: .* \$DET2LITE_MODEL_ZOO/nowhere/a.pkl"):
+        PathManager.open("detectron2://nowhere/a.pkl")
+    with pytest.raises(UnknownName, match=r"did you mean 'ImageNetPretrained/MSRA/R-101'"):
+        PathManager.get_local_path("catalog://ImageNetPretrained/MSRA/R-111")
+    with pytest.raises(ValueError, match="only be read"):
+        PathManager.open("detectron2://ImageNetPretrained/MSRA/R-50.pkl", "w")
+    assert not PathManager.exists("detectron2://nowhere/a.pkl")
+
+
+def test_atomic_write_replaces_only_when_it_ends_well(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with atomic_write(path) as file:
+        file.write("é")
+    assert path.read_text(encoding="utf-8") == "é"
+    mask = file_io._umask()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+    with pytest.raises(KeyError), atomic_write(path) as file:
+        file.write("half")
+        raise KeyError
+    assert path.read_text(encoding="utf-8") == "é"
+    with atomic_write(path, "wb") as file:
+        file.write(b"bytes")
+    assert path.read_bytes() == b"bytes" and os.listdir(path.parent) == ["file.txt"]
