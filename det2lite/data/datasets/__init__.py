@@ -8,12 +8,15 @@ from det2lite.data.datasets.coco import (
     register_coco_instances,
 )
 from det2lite.data.datasets.coco_panoptic import register_coco_panoptic, register_coco_panoptic_separated
+from det2lite.data.datasets.pascal_voc import load_voc_instances, register_pascal_voc
 
 __all__ = [
     "convert_to_coco_json",
     "load_coco_json",
     "load_sem_seg",
+    "load_voc_instances",
     "register_coco_instances",
     "register_coco_panoptic",
     "register_coco_panoptic_separated",
+    "register_pascal_voc",
 ]

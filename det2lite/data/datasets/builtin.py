@@ -8,6 +8,7 @@ from det2lite.data.data_root import join_root
 from det2lite.data.datasets.builtin_meta import _get_builtin_metadata
 from det2lite.data.datasets.coco_loader import load_sem_seg
 from det2lite.data.datasets.coco_panoptic import register_coco_panoptic, register_coco_panoptic_separated
+from det2lite.data.datasets.pascal_voc import register_pascal_voc
 from det2lite.data.datasets.register_coco import register_coco_instances
 from det2lite.data.datasets.shapes import register_all_shapes
 
@@ -16,10 +17,12 @@ __all__ = [
     "MetadataCatalog",
     "load_sem_seg",
     "register_all_coco",
+    "register_all_pascal_voc",
     "register_all_shapes",
     "register_coco_instances",
     "register_coco_panoptic",
     "register_coco_panoptic_separated",
+    "register_pascal_voc",
 ]
 
 # name after "coco_": folder of images, file of annotations
@@ -41,6 +44,7 @@ _PANOPTIC_SPLITS = {
     "val": ("val2017", "val2017"),
     "val_100": ("val2017", "val2017_100"),
 }
+_VOC_SPLITS = {2007: ("trainval", "train", "val", "test"), 2012: ("trainval", "train", "val")}
 
 
 def register_all_coco(root: str | None) -> None:
@@ -85,5 +89,15 @@ def register_all_coco(root: str | None) -> None:
         )
 
 
+def register_all_pascal_voc(root: str | None) -> None:
+    """Pascal VOC 2007 and 2012 below `root`; below the data root of the moment where it is None."""
+    for year, splits in _VOC_SPLITS.items():
+        for split in splits:
+            name = f"voc_{year}_{split}"
+            register_pascal_voc(name, join_root(root, f"VOC{year}"), split, year)
+            MetadataCatalog.get(name).evaluator_type = "pascal_voc"
+
+
 register_all_coco(None)
+register_all_pascal_voc(None)
 register_all_shapes(None)

@@ -1,0 +1,83 @@
+"""Data sets in the Pascal VOC layout: one XML of boxes for each image, and lists of image names for each split."""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+
+from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
+from det2lite.data.data_root import missing_hint
+from det2lite.structures import BoxMode
+from det2lite.utils.errors import BadValue, MissingFile, UnknownName, close_names
+from det2lite.utils.file_io import PathManager
+
+__all__ = ["load_voc_instances", "register_pascal_voc"]
+
+CLASS_NAMES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+def load_voc_instances(dirname: str, split: str, class_names: Sequence[str]) -> list[dict]:
+    """Images and boxes of one split in the standard format; objects marked difficult are among them.
+
+    dirname: folder with `Annotations/`, `ImageSets/Main/<split>.txt` and `JPEGImages/`. Corners count pixels from 1 and
+    lie inside the box; they become XYXY coordinates by moving the upper left one by a pixel.
+    """
+    dirname = os.fspath(dirname)
+    index_of = {name: i for i, name in enumerate(class_names)}
+    with _open(os.path.join(dirname, "ImageSets", "Main", f"{split}.txt")) as file:
+        image_names = [line.split()[0] for line in file if line.strip()]
+    return [_sample(dirname, name, index_of) for name in image_names]
+
+
+def _open(path: str):
+    if not PathManager.isfile(path):
+        raise MissingFile(f"{path}: no such file; {missing_hint(path)}")
+    return PathManager.open(path, "r", encoding="utf-8")
+
+
+def _sample(dirname: str, name: str, index_of: dict[str, int]) -> dict:
+    path = os.path.join(dirname, "Annotations", f"{name}.xml")
+    with _open(path) as file:
+        try:
+            root = ElementTree.parse(file).getroot()
+        except (ElementTree.ParseError, UnicodeDecodeError) as error:
+            raise BadValue(f"{path}: not XML ({error})") from None
+    instances = [_instance(node, number, path, index_of) for number, node in enumerate(root.findall("object"), 1)]
+    return {
+        "file_name": os.path.join(dirname, "JPEGImages", f"{name}.jpg"),
+        "image_id": name,
+        "height": int(_number(root, "size/height", path)),
+        "width": int(_number(root, "size/width", path)),
+        "annotations": instances,
+    }
+
+
+def _instance(node: ElementTree.Element, number: int, path: str, index_of: dict[str, int]) -> dict:
+    where = f"{path}: object {number}"
+    class_name = node.findtext("name")
+    if class_name not in index_of:
+        raise UnknownName(f"{where}: class {class_name!r} is not registered{close_names(class_name, index_of)}")
+    x0, y0, x1, y1 = (_number(node, f"bndbox/{side}", where) for side in ("xmin", "ymin", "xmax", "ymax"))
+    return {
+        "category_id": index_of[class_name],
+        "bbox": [x0 - 1.0, y0 - 1.0, x1, y1],
+        "bbox_mode": BoxMode.XYXY_ABS,
+    }
+
+
+def _number(node: ElementTree.Element, tag: str, where: str) -> float:
+    text = node.findtext(tag)
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise BadValue(f"{where}: <{tag}> must be a number, not {text!r}") from None
+
+
+def register_pascal_voc(
+    name: str, dirname: str | os.PathLike, split: str, year: int, class_names: Sequence[str] = CLASS_NAMES
+) -> None:
+    """Registers `name` as one split of a data set in the Pascal VOC layout. year: 2007 or 2012; evaluation differs."""
+    DatasetCatalog.register(name, lambda: load_voc_instances(dirname, split, class_names))
+    MetadataCatalog.get(name).set(thing_classes=list(class_names), dirname=dirname, year=year, split=split)
