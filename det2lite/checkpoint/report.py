@@ -57,7 +57,10 @@ def format_report(
     model_shapes: Mapping[str, Sequence[int]],
 ) -> str:
     """A table of the three kinds, and what to do. wrong_shape: (name, shape in checkpoint, shape in model)."""
-    rows = [("other shape", name, str([*found]), str([*wanted])) for name, found, wanted in wrong_shape]
+    found = {name: shape for name, shape, _ in wrong_shape}
+    wanted = {name: shape for name, _, shape in wrong_shape}
+    groups = group_names([*found]) if len(found) > _MAX_ROWS else {name: [name] for name in found}
+    rows = [("other shape", key, _shapes(names, found), _shapes(names, wanted)) for key, names in groups.items()]
     rows += [("missing", key, "", _shapes(names, model_shapes)) for key, names in group_names(missing).items()]
     rows += [
         ("unexpected", key, _shapes(names, checkpoint_shapes), "") for key, names in group_names(unexpected).items()

@@ -38,3 +38,16 @@ def test_error_is_one_line_with_examples():
     text = str(mismatch_error("x.pth", missing=["a", "b"], unexpected=[], wrong_shape=[("c", (1,), (2,))]))
     assert "1 of another shape (e.g. c), 2 missing (e.g. a);" in text and "unexpected" not in text
     assert "x.pth" in text and "\n" not in text
+
+
+def test_table_stays_short_for_a_wholly_other_model():
+    names = [f"net.res{stage}.{block}.conv.weight" for stage in range(9) for block in range(30)]
+    text = format_report(
+        "x.pth",
+        missing=names,
+        unexpected=[f"old.{name}" for name in names],
+        wrong_shape=[(f"x.{name}", (1,), (2,)) for name in names],
+        checkpoint_shapes={},
+        model_shapes={},
+    )
+    assert len(text.splitlines()) == 1 + 2 + 3 * 9 + 1
