@@ -64,9 +64,9 @@ class FrozenBatchNorm2d(nn.Module):
                 state_dict[prefix + "running_mean"] = torch.zeros_like(self.running_mean)
             if prefix + "running_var" not in state_dict:
                 state_dict[prefix + "running_var"] = torch.ones_like(self.running_var) - self.eps
-        elif version < 3:  # the variance was kept with eps added
+        counted = state_dict.pop(prefix + "num_batches_tracked", None)  # of a BatchNorm2d, whose version is 2 too
+        if version == 2 and counted is None:  # the variance was kept with eps added
             state_dict[prefix + "running_var"] = state_dict[prefix + "running_var"] - self.eps
-        state_dict.pop(prefix + "num_batches_tracked", None)  # of a BatchNorm2d; constants count nothing
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected, errors)
 
     def __repr__(self):

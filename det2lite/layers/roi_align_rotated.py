@@ -32,8 +32,8 @@ def roi_align_rotated(
         points = torch.full_like(side, sampling_ratio, dtype=torch.int64)
     else:
         points = (side / side.new_tensor([output_size[1], output_size[0]])).ceil().clamp(min=1).long()  # (R, 2) XY
-    features = input.permute(0, 2, 3, 1).reshape(-1, channels)  # (N*H*W, C)
-    pooled = input.new_zeros(len(rois), channels, *output_size)
+    features = input.permute(0, 2, 3, 1).flatten(0, 2)  # (N*H*W, C)
+    pooled = input.new_zeros(len(rois), channels, *output_size) + features[:0].sum()  # in the graph without rois too
     # boxes that need the same number of points are done together
     kinds, kind = torch.unique(points, dim=0, return_inverse=True)
     for i, (points_x, points_y) in enumerate(kinds.tolist()):

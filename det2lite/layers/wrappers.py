@@ -1,7 +1,7 @@
 """PyTorch's basic modules and functions, where detection asks for a little more."""
 
 from collections.abc import Callable
-from typing import List, Tuple  # noqa: UP035 - TorchScript reads the annotations
+from typing import List  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch.nn import functional as F
@@ -83,7 +83,7 @@ class Conv2d(torch.nn.Conv2d):
         return x
 
 
-def nonzero_tuple(x: torch.Tensor) -> Tuple[torch.Tensor, ...]:  # noqa: UP006
+def nonzero_tuple(x: torch.Tensor):
     """`x.nonzero(as_tuple=True)` that TorchScript takes too: one index tensor per dimension."""
     if torch.jit.is_scripting():
         if x.dim() == 0:

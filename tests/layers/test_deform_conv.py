@@ -1,0 +1,61 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from det2lite.layers import DeformConv, ModulatedDeformConv, get_norm
+
+
+def test_without_offset_it_is_a_convolution():
+    torch.manual_seed(0)
+    x, offset = torch.rand(2, 4, 6, 7), torch.zeros(2, 18, 3, 4)
+    conv = DeformConv(4, 6, 3, stride=2, padding=1)
+    torch.testing.assert_close(conv(x, offset), F.conv2d(x, conv.weight, stride=2, padding=1))
+    modulated = ModulatedDeformConv(4, 6, 3, stride=2, padding=1)
+    out = modulated(x, offset, torch.full((2, 9, 3, 4), 0.5))
+    torch.testing.assert_close(out, F.conv2d(x, modulated.weight * 0.5, modulated.bias, stride=2, padding=1))
+
+
+def test_an_offset_of_one_cell_shifts():
+    x = torch.rand(1, 1, 5, 5)
+    conv = DeformConv(1, 1, 1)
+    offset = torch.zeros(1, 2, 5, 5)
+    offset[:, 0] = 1  # y
+    shifted = F.pad(x, (0, 0, 0, 1))[:, :, 1:] * conv.weight
+    torch.testing.assert_close(conv(x, offset), shifted)
+
+
+def test_deformable_groups_norm_activation():
+    conv = ModulatedDeformConv(
+        4, 8, 3, padding=1, deformable_groups=2, bias=False, norm=get_norm("GN", 32), activation=F.relu
+    )
+    assert set(conv.state_dict()) == {"weight", "norm.weight", "norm.bias"}
+    conv.norm = get_norm("BN", 8)
+    assert conv(torch.rand(1, 4, 5, 5), torch.zeros(1, 36, 5, 5), torch.ones(1, 18, 5, 5)).min() == 0
+
+
+def test_empty_batch():
+    conv = ModulatedDeformConv(4, 8, 3, padding=1)
+    out = conv(torch.zeros(0, 4, 5, 6), torch.zeros(0, 18, 5, 6), torch.zeros(0, 9, 5, 6))
+    assert out.shape == (0, 8, 5, 6)
+    out.sum().backward()
+    assert conv.weight.grad.abs().sum() == 0
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="too small"):
+        DeformConv(1, 1, 3)(torch.rand(1, 1, 2, 2), torch.rand(1, 18, 1, 1))
+    with pytest.raises(AssertionError, match="groups"):
+        DeformConv(3, 4, 3, groups=2)
+    with pytest.raises(AssertionError, match="bias"):
+        DeformConv(3, 4, 3, bias=True)
+
+
+def test_text():
+    assert repr(DeformConv(3, 10, 3, padding=1)) == (
+        "DeformConv(in_channels=3, out_channels=10, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), "
+        "dilation=(1, 1), groups=1, deformable_groups=1, bias=False)"
+    )
+    assert repr(ModulatedDeformConv(3, 10, 3, padding=1)) == (
+        "ModulatedDeformConv(in_channels=3, out_channels=10, kernel_size=(3, 3), stride=1, padding=1, "
+        "dilation=1, groups=1, deformable_groups=1, bias=True)"
+    )
