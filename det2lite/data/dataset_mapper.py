@@ -1,0 +1,145 @@
+"""From a sample of a data set to what a model takes."""
+
+import copy
+import logging
+
+import numpy as np
+import torch
+
+from det2lite.config import configurable
+from det2lite.data import detection_utils as utils
+from det2lite.data import transforms as T
+
+__all__ = ["DatasetMapper"]
+
+logger = logging.getLogger(__name__)
+
+
+class DatasetMapper:
+    """Reads the image of a sample, augments it, and turns its annotations into `Instances`.
+
+    The sample is a dict of Detectron2's standard format and is left as it was. The result has what the sample has, and
+    "image" (C, H, W) uint8, "instances" (training), "sem_seg" (H, W) int64, "proposals" (where precomputed).
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: list[T.Augmentation | T.Transform],
+        image_format: str,
+        use_instance_mask: bool = False,
+        use_keypoint: bool = False,
+        instance_mask_format: str = "polygon",
+        keypoint_hflip_indices: np.ndarray | None = None,
+        precomputed_proposal_topk: int | None = None,
+        recompute_boxes: bool = False,
+    ):
+        """is_train: whether annotations are used.
+
+        augmentations: applied in order. image_format: see `read_image`. use_instance_mask, use_keypoint: keep these
+        annotations. instance_mask_format: "polygon" or "bitmask". keypoint_hflip_indices: see
+        `create_keypoint_hflip_indices`. precomputed_proposal_topk: how many proposals to keep; None to use none.
+        recompute_boxes: make boxes tight around masks again after augmentation, which matters after crops.
+        """
+        if recompute_boxes:
+            assert use_instance_mask, "recompute_boxes needs use_instance_mask: boxes come from masks"
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.use_instance_mask = use_instance_mask
+        self.instance_mask_format = instance_mask_format
+        self.use_keypoint = use_keypoint
+        self.keypoint_hflip_indices = keypoint_hflip_indices
+        self.proposal_topk = precomputed_proposal_topk
+        self.recompute_boxes = recompute_boxes
+        mode = "training" if is_train else "inference"
+        logger.info("[DatasetMapper] Augmentations used in %s: %s", mode, augmentations)
+
+    @classmethod
+    def from_config(cls, cfg, is_train: bool = True) -> dict:
+        augmentations = utils.build_augmentation(cfg, is_train)
+        crops = cfg.INPUT.CROP.ENABLED and is_train
+        if crops:
+            augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        arguments = {
+            "is_train": is_train,
+            "augmentations": augmentations,
+            "image_format": cfg.INPUT.FORMAT,
+            "use_instance_mask": cfg.MODEL.MASK_ON,
+            "instance_mask_format": cfg.INPUT.MASK_FORMAT,
+            "use_keypoint": cfg.MODEL.KEYPOINT_ON,
+            "recompute_boxes": crops and cfg.MODEL.MASK_ON,
+        }
+        if cfg.MODEL.KEYPOINT_ON:
+            arguments["keypoint_hflip_indices"] = utils.create_keypoint_hflip_indices(cfg.DATASETS.TRAIN)
+        if cfg.MODEL.LOAD_PROPOSALS:
+            data = cfg.DATASETS
+            topk = data.PRECOMPUTED_PROPOSAL_TOPK_TRAIN if is_train else data.PRECOMPUTED_PROPOSAL_TOPK_TEST
+            arguments["precomputed_proposal_topk"] = topk
+        return arguments
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        dataset_dict = _copy_sample(dataset_dict)
+        image = utils.read_image(dataset_dict["file_name"], format=self.image_format)
+        utils.check_image_size(dataset_dict, image)
+        sem_seg = None
+        if self.is_train and "sem_seg_file_name" in dataset_dict:
+            sem_seg = utils.read_image(dataset_dict.pop("sem_seg_file_name"), "L").squeeze(2)
+
+        boxes = _boxes(dataset_dict) if self.is_train else None
+
+        aug_input = T.AugInput(image, boxes=boxes, sem_seg=sem_seg)
+        transforms = self.augmentations(aug_input)
+        image, sem_seg = aug_input.image, aug_input.sem_seg
+        image_shape = image.shape[:2]
+
+        image = image if image.ndim == 3 else image[:, :, None]
+        dataset_dict["image"] = torch.as_tensor(np.array(image.transpose(2, 0, 1), order="C"))  # (C, H, W)
+        if sem_seg is not None:
+            dataset_dict["sem_seg"] = torch.as_tensor(sem_seg.astype(np.int64))
+        if self.proposal_topk is not None:
+            utils.transform_proposals(dataset_dict, image_shape, transforms, proposal_topk=self.proposal_topk)
+        if not self.is_train:
+            dataset_dict.pop("annotations", None)
+            dataset_dict.pop("sem_seg_file_name", None)
+        elif "annotations" in dataset_dict:
+            self._transform_annotations(dataset_dict, transforms, image_shape)
+        return dataset_dict
+
+    def _transform_annotations(self, dataset_dict: dict, transforms: T.TransformList, image_shape: tuple) -> None:
+        """Replaces the sample's "annotations" by "instances", crowds left out."""
+        annotations = _without_crowds(dataset_dict.pop("annotations"))
+        for annotation in annotations:
+            if not self.use_instance_mask:
+                annotation.pop("segmentation", None)
+            if not self.use_keypoint:
+                annotation.pop("keypoints", None)
+        annotations = utils.transform_annotations(
+            annotations, transforms, image_shape, keypoint_hflip_indices=self.keypoint_hflip_indices
+        )
+        instances = utils.annotations_to_instances(annotations, image_shape, mask_format=self.instance_mask_format)
+        if self.recompute_boxes and instances.has("gt_masks"):
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        dataset_dict["instances"] = utils.filter_empty_instances(instances)
+
+
+def _boxes(sample: dict) -> np.ndarray | None:
+    """(N, 4) XYXY boxes of the sample's objects, for augmentations that look at them."""
+    annotations = _without_crowds(sample.get("annotations", ()))
+    known = annotations and all("bbox" in annotation for annotation in annotations)
+    return utils.xyxy_boxes(annotations) if known else None
+
+
+def _without_crowds(annotations: list[dict]) -> list[dict]:
+    return [annotation for annotation in annotations if annotation.get("iscrowd", 0) == 0]
+
+
+def _copy_sample(sample: dict) -> dict:
+    """A copy that may be changed. Polygons and proposals, which are long, are shared: transforms make new ones."""
+    shared = ("annotations", "proposal_boxes", "proposal_objectness_logits")
+    copied = {key: value if key in shared else copy.deepcopy(value) for key, value in sample.items()}
+    if "annotations" in copied:
+        copied["annotations"] = [dict(annotation) for annotation in copied["annotations"]]
+    return copied

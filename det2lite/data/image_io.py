@@ -1,0 +1,132 @@
+"""Images from files, and between the channel orders that models are trained with.
+
+An image format is a PIL mode ("RGB", "L", ...), or "BGR", or "YUV-BT.601" (floating point, no offset).
+"""
+
+import contextlib
+import os
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from det2lite.utils.errors import BadValue, MissingFile, UserError
+from det2lite.utils.file_io import PathManager
+
+__all__ = ["SizeMismatchError", "check_image_size", "convert_PIL_to_numpy", "convert_image_to_rgb", "read_image"]
+
+# https://en.wikipedia.org/wiki/YUV#SDTV_with_BT.470
+RGB_TO_YUV = np.array([[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]])
+YUV_TO_RGB = np.array([[1.0, 0.0, 1.13983], [1.0, -0.39465, -0.58060], [1.0, 2.03211, 0.0]])
+
+EXIF_ORIENTATION = 274
+# how to turn a picture upright, by its EXIF orientation; 1 is upright
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class BadImage(UserError, OSError):
+    """A file that is there but cannot be decoded as an image."""
+
+
+class SizeMismatchError(UserError, ValueError):
+    """An image or mask has another size than its annotation says."""
+
+
+def read_image(file_name: str | os.PathLike, format: str | None = None) -> np.ndarray:
+    """The image file as array (H, W, C), turned upright as its EXIF says; uint8 0-255, YUV floating point 0-1.
+
+    format: an image format as above; None for the file's own, which may give (H, W). "L" gives (H, W, 1).
+    Raises `MissingFile`, or `BadImage` for a file that is broken, no image, or too large to decode safely.
+    """
+    try:
+        with PathManager.open(os.fspath(file_name), "rb") as file, Image.open(file) as image:
+            upright = _turn_upright(image)
+            upright.load()
+    except (UserError, MemoryError):
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFile(f"image {file_name} does not exist; check the data set's image folder") from error
+    except UnidentifiedImageError as error:
+        raise BadImage(f"{file_name} is not an image that can be read; replace it or leave it out") from error
+    except Image.DecompressionBombError as error:
+        raise BadImage(
+            f"image {file_name} is too large to decode safely ({error}); "
+            "scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+        ) from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise BadImage(f"image {file_name} cannot be opened: {error.strerror}") from error
+    except Exception as error:  # decoders meet broken data with errors of any kind
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise BadImage(f"image {file_name} is broken ({reason}); replace it or leave it out") from error
+    return convert_PIL_to_numpy(upright, format)
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    orientation = None
+    with contextlib.suppress(Exception):  # broken EXIF is no reason to lose the picture
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:
+    """A PIL image as array (H, W, C) of the given format; of its own mode if None, then (H, W) for one channel."""
+    if format is None:
+        return np.asarray(image)
+    mode = "RGB" if format in ("BGR", "YUV-BT.601") else format
+    if image.mode != mode:
+        try:
+            image = image.convert(mode)
+        except ValueError as error:
+            raise BadValue(f"images of mode {image.mode!r} cannot be had in format {format!r}: {error}") from error
+    array = np.asarray(image)
+    if format == "BGR":
+        return array[:, :, ::-1]  # a view: whoever needs it contiguous copies once, at the end
+    if format == "L":
+        return array[:, :, None]
+    if format == "YUV-BT.601":
+        return np.dot(array / 255.0, RGB_TO_YUV.T)
+    return array
+
+
+def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.ndarray:
+    """An image (H, W, C) of the given format, values 0-255 (YUV 0-1), as RGB (H, W, 3) uint8."""
+    if isinstance(image, torch.Tensor):
+        image = image.cpu().numpy()
+    image = np.asarray(image)
+    if format == "BGR":
+        image = image[:, :, ::-1]
+    elif format == "YUV-BT.601":
+        image = np.dot(image, YUV_TO_RGB.T) * 255.0
+    elif format == "L":
+        return np.repeat(image.reshape(*image.shape[:2], 1).astype(np.uint8), 3, axis=2)
+    elif format != "RGB":
+        pixels = np.ascontiguousarray(image.astype(np.uint8))
+        picture = Image.frombytes(format, (image.shape[1], image.shape[0]), pixels.tobytes())
+        return np.asarray(picture.convert("RGB"))
+    return image.astype(np.uint8)
+
+
+def check_image_size(dataset_dict: dict, image: np.ndarray) -> None:
+    """Compares the image's size with the sample's "width" and "height", and sets these where they are missing.
+
+    Raises `SizeMismatchError`.
+    """
+    height, width = image.shape[:2]
+    expected = (dataset_dict.get("width", width), dataset_dict.get("height", height))
+    if expected != (width, height):
+        raise SizeMismatchError(
+            f"image {dataset_dict.get('file_name', '')} is {width} x {height} pixels but annotated as "
+            f"{expected[0]} x {expected[1]}; correct width and height in the annotations"
+            + (" (the image or its EXIF orientation was turned?)" if expected == (height, width) else "")
+        )
+    dataset_dict.setdefault("width", width)
+    dataset_dict.setdefault("height", height)
