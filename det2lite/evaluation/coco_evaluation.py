@@ -14,7 +14,7 @@ import torch
 
 from det2lite.config import CfgNode
 from det2lite.data import MetadataCatalog
-from det2lite.data.datasets.coco import convert_to_coco_json
+from det2lite.data.datasets.coco import convert_to_coco_dict, convert_to_coco_json
 from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
 from det2lite.evaluation.coco_numbers import (
     METRICS,
@@ -118,6 +118,8 @@ class COCOEvaluator(DatasetEvaluator):
                 convert_to_coco_json(dataset_name, json_file, allow_cached=allow_cached)
             if self._distributed:
                 comm.synchronize()
+            if not os.path.isfile(json_file):  # on another machine, whose disk the main process does not write to
+                return CocoGroundTruth(convert_to_coco_dict(dataset_name))
         return CocoGroundTruth(json_file)
 
     def reset(self) -> None:

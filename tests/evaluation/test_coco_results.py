@@ -1,0 +1,51 @@
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+import torch
+
+from det2lite.evaluation.coco_results import encode_masks, instances_to_coco_json
+from det2lite.structures import BitMasks, Boxes, Instances
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 1), (300, 4, 3)])
+def test_masks_survive_the_round_trip(shape):
+    masks = torch.rand(shape, generator=torch.Generator().manual_seed(0)) > 0.5
+    masks[0], masks[-1] = False, True
+    encoded = encode_masks(masks)
+    assert all(rle["size"] == list(shape[1:]) and isinstance(rle["counts"], str) for rle in encoded)
+    assert np.array_equal(np.stack([mask_util.decode(rle) for rle in encoded]), masks.numpy())
+    assert encoded == encode_masks(masks.numpy().astype(np.uint8))
+
+
+def test_no_masks_and_no_pixels():
+    assert encode_masks(torch.zeros(0, 4, 4, dtype=torch.bool)) == []
+    assert encode_masks(torch.zeros(2, 0, 4, dtype=torch.bool)) == [{"size": [0, 4], "counts": ""}] * 2
+
+
+def detections(n):
+    instances = Instances((6, 8))
+    instances.pred_boxes = Boxes(torch.tensor([[1.0, 2.0, 4.0, 6.0], [0.0, 0.0, 8.0, 6.0]])[:n])
+    instances.scores = torch.tensor([0.5, 0.25])[:n]
+    instances.pred_classes = torch.tensor([3, 0])[:n]
+    return instances
+
+
+def test_boxes_are_xywh():
+    assert instances_to_coco_json(detections(2), 7) == [
+        {"image_id": 7, "category_id": 3, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.5},
+        {"image_id": 7, "category_id": 0, "bbox": [0.0, 0.0, 8.0, 6.0], "score": 0.25},
+    ]
+    assert instances_to_coco_json(detections(0), 7) == []
+
+
+@pytest.mark.parametrize("kind", [lambda m: m, BitMasks])
+def test_masks_and_keypoints_come_along(kind):
+    instances = detections(1)
+    mask = torch.zeros(1, 6, 8, dtype=torch.bool)
+    mask[0, 5, 7] = True
+    instances.pred_masks = kind(mask)
+    instances.pred_keypoints = torch.tensor([[[1.0, 2.0, 0.75], [3.5, 4.5, 0.5]]])
+    (result,) = instances_to_coco_json(instances, "name")
+    assert result["keypoints"] == [0.5, 1.5, 0.75, 3.0, 4.0, 0.5]
+    assert np.argwhere(mask_util.decode(result["segmentation"])).tolist() == [[5, 7]]
+    assert instances.pred_keypoints[0, 0, 0] == 1.0
