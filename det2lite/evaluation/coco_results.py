@@ -10,15 +10,41 @@ __all__ = ["encode_masks", "instances_to_coco_json"]
 
 
 def encode_masks(masks: torch.Tensor | np.ndarray) -> list[dict]:
-    """Run-length encoded masks as JSON takes them. masks: (N, H, W) bool or 0/1."""
-    masks = torch.as_tensor(masks).to(torch.bool)
-    height, width = masks.shape[1:]
-    if len(masks) == 0 or height * width == 0:
-        return [{"size": [height, width], "counts": ""} for _ in range(len(masks))]
-    # the encoder reads columns: (N, W, H) in memory is (H, W, N) in Fortran's order
-    columns = masks.transpose(1, 2).contiguous().cpu().numpy().view(np.uint8).transpose(2, 1, 0)
-    encoded = mask_util.encode(columns)
-    return [{"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")} for rle in encoded]
+    """Run-length encoded masks as JSON takes them. masks: (N, H, W) bool or 0/1.
+
+    Only the part of an image that an object covers is looked at, because objects are far smaller than images.
+    """
+    masks = torch.as_tensor(masks).to(torch.bool).cpu().numpy()
+    has_object = masks.any(axis=1)  # (N, W) columns
+    return [_encode_mask(mask, columns) for mask, columns in zip(masks, has_object, strict=True)]
+
+
+def _encode_mask(mask: np.ndarray, has_object: np.ndarray) -> dict:
+    """mask: (H, W) bool. has_object: (W,) bool, the columns that are not empty."""
+    height, width = mask.shape
+    columns = np.flatnonzero(has_object)
+    if not len(columns):
+        counts = [height * width]
+    else:
+        left, right = columns[0], columns[-1] + 1
+        rows = np.flatnonzero(mask[:, left:right].any(axis=1))
+        top, bottom = rows[0], rows[-1] + 1
+        # columns one after the other, an empty pixel before and after each: every run starts and ends in its column
+        padded = np.zeros((right - left, bottom - top + 2), dtype=bool)
+        padded[:, 1:-1] = mask[top:bottom, left:right].T
+        flat = padded.ravel()
+        column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), padded.shape[1])
+        counts = _counts((left + column) * height + top + row, height * width)
+    encoded = mask_util.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": encoded["counts"].decode("ascii")}
+
+
+def _counts(changes: np.ndarray, num_pixels: int) -> list[int]:
+    """Lengths of the runs, background first. changes: (2M,) where the M runs of the object start and end."""
+    touching = np.flatnonzero(changes[1:-1:2] == changes[2::2])  # a run that goes on at the top of the next column
+    changes = np.delete(changes, np.concatenate([2 * touching + 1, 2 * touching + 2]))
+    counts = np.diff(changes, prepend=0, append=num_pixels).tolist()
+    return counts[:-1] if counts[-1] == 0 else counts
 
 
 def instances_to_coco_json(instances: Instances, img_id: int | str) -> list[dict]:

@@ -7,19 +7,34 @@ from det2lite.evaluation.coco_results import encode_masks, instances_to_coco_jso
 from det2lite.structures import BitMasks, Boxes, Instances
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 1), (300, 4, 3)])
-def test_masks_survive_the_round_trip(shape):
-    masks = torch.rand(shape, generator=torch.Generator().manual_seed(0)) > 0.5
+def as_pycocotools(mask):
+    rle = mask_util.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+@pytest.mark.parametrize("shape", [(40, 5, 7), (3, 1, 1), (5, 1, 9), (5, 9, 1), (300, 4, 3)])
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.95])
+def test_masks_are_encoded_as_pycocotools_does(shape, density):
+    masks = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < density
     masks[0], masks[-1] = False, True
     encoded = encode_masks(masks)
-    assert all(rle["size"] == list(shape[1:]) and isinstance(rle["counts"], str) for rle in encoded)
-    assert np.array_equal(np.stack([mask_util.decode(rle) for rle in encoded]), masks.numpy())
+    assert encoded == [as_pycocotools(mask) for mask in masks]
     assert encoded == encode_masks(masks.numpy().astype(np.uint8))
+    assert np.array_equal(np.stack([mask_util.decode(rle) for rle in encoded]), masks.numpy())
+
+
+def test_corners_and_full_columns():
+    masks = torch.zeros(4, 6, 8, dtype=torch.bool)
+    masks[0, 0, 0] = masks[0, 5, 7] = True
+    masks[1, :, 2:5] = True
+    masks[2, 3:, 6:] = True
+    masks[3, :, 2] = masks[3, 0, 3] = masks[3, 5, 1] = True
+    assert encode_masks(masks) == [as_pycocotools(mask) for mask in masks]
 
 
 def test_no_masks_and_no_pixels():
     assert encode_masks(torch.zeros(0, 4, 4, dtype=torch.bool)) == []
-    assert encode_masks(torch.zeros(2, 0, 4, dtype=torch.bool)) == [{"size": [0, 4], "counts": ""}] * 2
+    assert [rle["size"] for rle in encode_masks(torch.zeros(2, 0, 4, dtype=torch.bool))] == [[0, 4]] * 2
 
 
 def detections(n):
