@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import socket
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
@@ -17,7 +18,13 @@ __all__ = ["DEFAULT_TIMEOUT", "launch"]
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 
+_MAX_TEXT = 4000  # of a traceback: those of all processes have to fit into the pipe to the parent
+
 logger = logging.getLogger(__name__)
+
+
+class ProcessFailed(RuntimeError):
+    """A process of the launch failed; the message holds its traceback."""
 
 
 class Place(NamedTuple):
@@ -138,7 +145,7 @@ def _start(main_func, processes, num_machines, machine_rank, dist_url, args, tim
             _worker, args=(places, main_func, args, timeout, errors), nprocs=processes, start_method="spawn"
         )
     except (mp.ProcessRaisedException, mp.ProcessExitedException):
-        if not errors.empty():
+        if not errors.empty():  # the first is the cause: others fail because they miss the process that failed
             raise _unpack(errors.get()) from None
         raise
 
@@ -149,18 +156,26 @@ def _worker(index, places, main_func, args, timeout, errors) -> None:
     except UserError as error:
         errors.put(_pack(error))
         raise SystemExit(1) from None
+    except Exception as error:
+        errors.put(_pack(error, f"process {places[index].rank} failed:\n{traceback.format_exc()[-_MAX_TEXT:]}"))
+        raise
 
 
-def _pack(error: UserError) -> tuple[bytes | None, str]:
+def _pack(error: Exception, text: str = "") -> tuple[bytes | None, str]:
+    """An error to send; of one that is not the user's only the text, which tells where it was raised."""
+    if not isinstance(error, UserError):
+        return None, text
     try:
         return pickle.dumps(error), str(error)
     except Exception:  # an error may hold anything
-        return None, str(error)
+        return b"", str(error)
 
 
-def _unpack(packed: tuple[bytes | None, str]) -> UserError:
-    """The error of a process of ours; only its message where the object itself cannot travel."""
+def _unpack(packed: tuple[bytes | None, str]) -> Exception:
+    """The error of a process of ours; of a user's error that cannot travel only the message."""
     data, message = packed
+    if data is None:
+        return ProcessFailed(message)
     try:
         error = pickle.loads(data)
     except Exception:
@@ -191,9 +206,8 @@ def _run(place: Place, main_func: Callable, args: tuple, timeout: timedelta):
     except Exception:
         logger.error("Process %d of %d cannot join at %s", place.rank, place.world_size, place.dist_url)
         raise
-    try:
-        comm.create_local_process_group(place.local_size)
-        comm.synchronize()
-        return main_func(*args)
-    finally:
-        dist.destroy_process_group()
+    comm.create_local_process_group(place.local_size)
+    comm.synchronize()
+    result = main_func(*args)
+    dist.destroy_process_group()  # after an error it would wait for the others, who wait for this process
+    return result

@@ -84,7 +84,8 @@ class TrainerBase:
                     self.run_step()
                     self.after_step()
                 self.iter = max(start_iter, max_iter)  # tells `after_train` that the run has ended well
-            except UserError:
+            except UserError as error:  # the message says all
+                logger.error("Training stopped in iteration %d: %s", self.iter, error)
                 raise
             except Exception:
                 logger.exception("Training stopped in iteration %d:", self.iter)

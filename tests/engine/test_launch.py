@@ -6,7 +6,15 @@ import torch.distributed as dist
 from torch import nn
 
 from det2lite.engine import SimpleTrainer, create_ddp_model, launch
-from det2lite.engine.launch import Place, _pack, _unpack, find_free_port, first_host, place_from_environment
+from det2lite.engine.launch import (
+    Place,
+    ProcessFailed,
+    _pack,
+    _unpack,
+    find_free_port,
+    first_host,
+    place_from_environment,
+)
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue, UserError
 
@@ -92,7 +100,8 @@ def test_two_processes_train_one_model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "error", "message"), [("user", BadValue, "^the remedy is here$"), ("defect", Exception, "a defect")]
+    ("kind", "error", "message"),
+    [("user", BadValue, "^the remedy is here$"), ("defect", ProcessFailed, "process 1 failed(?s:.*)a defect")],
 )
 def test_errors_of_a_process_come_here(kind, error, message):
     with pytest.raises(error, match=message) as caught:

@@ -90,7 +90,7 @@ def cfg(tmp_path):
     cfg.SOLVER.STEPS = (5,)
     cfg.SOLVER.WARMUP_ITERS = 3
     cfg.SOLVER.BASE_LR = 0.05
-    cfg.SOLVER.CHECKPOINT_PERIOD = 3
+    cfg.SOLVER.CHECKPOINT_PERIOD = 4  # an evaluation comes behind each checkpoint
     cfg.TEST.EVAL_PERIOD = 2
     cfg.OUTPUT_DIR = str(tmp_path)
     yield cfg
@@ -149,10 +149,10 @@ def test_an_interrupted_run_ends_as_the_unbroken_one(cfg, seed, workers, precise
 
     seed_all_rng(3)
     cfg.OUTPUT_DIR = os.path.join(output, "interrupted")
-    _, first = run(cfg, stop_at=5)
+    _, first = run(cfg, stop_at=6)
     seed_all_rng(99)
     resumed, second = run(cfg, resume=True)
-    assert (resumed.start_iter, list(second)) == (3, [3, 4, 5, 6, 7])
+    assert (resumed.start_iter, list(second)) == (4, [4, 5, 6, 7])
     assert [{**first, **second}[i] for i in range(8)] == [losses[i] for i in range(8)]
     assert torch.equal(bits(resumed), bits(unbroken))
     assert resumed.scheduler.last_epoch == unbroken.scheduler.last_epoch == 8
@@ -169,7 +169,7 @@ def test_output_folder_and_results(cfg):
     results = trainer.train()
     assert results["toy"]["count"] == 10
     names = set(os.listdir(cfg.OUTPUT_DIR))
-    assert {"metrics.json", "last_checkpoint", "model_0000002.pth", "model_0000005.pth", "model_final.pth"} <= names
+    assert {"metrics.json", "last_checkpoint", "model_0000003.pth", "model_0000007.pth", "model_final.pth"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     with open(os.path.join(cfg.OUTPUT_DIR, "metrics.json")) as file:
         last = json.loads(file.readlines()[-1])
