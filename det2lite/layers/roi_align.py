@@ -1,7 +1,11 @@
 """Features of boxes."""
 
+import torch
 from torch import nn
+from torch.nn.modules.utils import _pair
 from torchvision.ops import roi_align
+
+from det2lite.layers.roi_align_cpu import roi_align_cpu
 
 __all__ = ["ROIAlign", "roi_align"]
 
@@ -26,17 +30,27 @@ class ROIAlign(nn.Module):
         assert rois.dim() == 2 and rois.size(1) == 5, rois.shape
         if input.is_quantized:
             input = input.dequantize()
-        return roi_align(
-            input,
-            rois.to(dtype=input.dtype),
-            self.output_size,
-            self.spatial_scale,
-            self.sampling_ratio,
-            self.aligned,
-        )
+        dtype = input.dtype
+        if dtype in (torch.float16, torch.bfloat16):
+            input = input.float()  # coordinates of half precision would be wrong by whole pixels
+        rois = rois.to(dtype=input.dtype)
+        settings = (_pair(self.output_size), self.spatial_scale, self.sampling_ratio, self.aligned)
+        if not torch.jit.is_scripting() and _pays_on_cpu(input):
+            return roi_align_cpu(input, rois, *settings).to(dtype)
+        return roi_align(input, rois, *settings).to(dtype)
 
     def __repr__(self):
         return (
             f"{type(self).__name__}(output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
             f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned})"
         )
+
+
+def _pays_on_cpu(input: torch.Tensor) -> bool:
+    """Whether the products of `roi_align_cpu` are fast here, and nobody wants to see one operator instead."""
+    return (
+        input.device.type == "cpu"
+        and input.shape[1] >= 16  # with few channels the loop over boxes costs more than the sampling
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+    )
