@@ -77,9 +77,10 @@ def config_of(args: argparse.Namespace):
 def run_on_images(demo, sources: list[Path], outputs: list[Path] | None) -> int:
     """Returns how many images could not be read."""
     import media
-    from det2lite.data.detection_utils import read_image
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from det2lite.data.detection_utils import read_image
 
     skipped = []
     with logging_redirect_tqdm([logging.getLogger("det2lite")]):

@@ -128,7 +128,10 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int]):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadValue(f"cannot make the folder {path.parent}: {error.strerror}; choose another --output") from None
         self.size = size
         for ending, codec in _codecs(path.suffix.lower()):
             self.path = path.with_suffix(ending)
@@ -137,7 +140,7 @@ class VideoWriter:
             if self._writer.isOpened():
                 return
             self._part.unlink(missing_ok=True)
-        raise BadValue(f"{path}: this OpenCV has no codec to write videos with; give --output a folder without video")
+        raise BadValue(f"{path}: this OpenCV has no codec to write videos with; install opencv-python with FFmpeg")
 
     def write(self, frame: np.ndarray) -> None:
         """frame: (H, W, 3) BGR, brought to the video's size where it differs."""

@@ -3,6 +3,7 @@
 
 import argparse
 import importlib.util
+import logging
 import os
 import sys
 from collections import Counter
@@ -70,8 +71,7 @@ def flop(cfg, args, model):
 
     totals, counts, analysis = [], Counter(), None
     for inputs in inputs_of(cfg, args, model):
-        analysis = FlopCountAnalysis(model, inputs)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        analysis = FlopCountAnalysis(model, inputs).tracer_warnings("none")
         counts.update(analysis.by_operator())
         totals.append(analysis.total() / 1e9)
     if not totals:
@@ -122,6 +122,7 @@ def main(arguments=None):
     from det2lite.modeling import build_model
 
     cfg = config_from_arguments(args)
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)  # it lists every module with folded norms
     model = build_model(cfg).eval()
     for task in args.tasks:
         TASKS[task](cfg, args, model)

@@ -41,9 +41,8 @@ def parse_arguments(arguments=None):
 
 def annotated(cfg, scale):
     """Yields (name, picture) of every annotated image."""
-    from det2lite.data.detection_utils import read_image
-
     from det2lite.data import DatasetCatalog, MetadataCatalog
+    from det2lite.data.detection_utils import read_image
     from det2lite.utils.visualizer import Visualizer
 
     for name in cfg.DATASETS.TRAIN:
@@ -56,9 +55,8 @@ def annotated(cfg, scale):
 
 def loaded(cfg, scale):
     """Yields (name, picture) of training images without end."""
-    from det2lite.data.detection_utils import convert_image_to_rgb
-
     from det2lite.data import MetadataCatalog, build_detection_train_loader
+    from det2lite.data.detection_utils import convert_image_to_rgb
     from det2lite.utils.visualizer import Visualizer
 
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadValue, UserError
 
 DPI = 100
 POINTS_PER_PIXEL = 72 / DPI
@@ -14,6 +14,10 @@ PIXEL_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", 
                  ".tiff": "TIFF"}  # fmt: skip
 VECTOR_FORMATS = (".pdf", ".svg", ".eps", ".ps")
 WIDER_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Hiragino Sans", "Microsoft YaHei")
+
+
+class CannotWritePicture(UserError, OSError):
+    """A file that cannot be written: no permission, no space, a file where a folder should be."""
 
 
 def as_rgb_image(img: np.ndarray) -> np.ndarray:
@@ -114,10 +118,14 @@ class VisImage:
             raise BadValue(f"{path}: no image format is called {path.suffix!r}; use one of {known}")
         from det2lite.utils.file_io import atomic_write
 
-        with atomic_write(path, "wb") as file:
-            if suffix in PIXEL_FORMATS:
-                from PIL import Image
+        try:
+            with atomic_write(path, "wb") as file:
+                if suffix in PIXEL_FORMATS:
+                    from PIL import Image
 
-                Image.fromarray(self.get_image()).save(file, format=PIXEL_FORMATS[suffix], quality=95)
-            else:
-                self.fig.savefig(file, format=suffix[1:], dpi=DPI)
+                    Image.fromarray(self.get_image()).save(file, format=PIXEL_FORMATS[suffix], quality=95)
+                else:
+                    self.fig.savefig(file, format=suffix[1:], dpi=DPI)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CannotWritePicture(f"cannot write {path}: {reason}; choose another folder or make room") from error

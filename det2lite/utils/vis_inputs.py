@@ -31,7 +31,7 @@ def to_boxes(boxes: Any) -> np.ndarray | None:
         return array.reshape(0, 5 if array.ndim == 2 and array.shape[1] == 5 else 4)
     if array.ndim != 2 or array.shape[1] not in (4, 5):
         raise BadValue(f"boxes to draw have shape (R, 4) or (R, 5), not {array.shape}")
-    return array
+    return np.nan_to_num(array, posinf=1e6, neginf=-1e6)
 
 
 def to_masks(masks: Any, height: int, width: int) -> list[GenericMask] | None:

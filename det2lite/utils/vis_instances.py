@@ -152,7 +152,7 @@ class InstanceDrawing(Drawing):
         """Labels of boxes (R, 4), in the order in which they choose their place."""
         placer = LabelPlacer(*self.output.canvas_size, targets * np.tile(self._stretch, 2))
         for i in order:
-            if labels[i]:
+            if labels[i] and targets[i].any():
                 self._put_label(labels[i], targets[i], colors[i], placer)
 
 
@@ -174,11 +174,17 @@ def _instance_colors(assigned: Sequence | None, count: int) -> list[tuple[float,
 def _label_targets(
     boxes: np.ndarray | None, masks: list[GenericMask] | None, keypoints: np.ndarray | None, count: int
 ) -> np.ndarray:
-    """The box of each instance, from its mask or keypoints where it has none. Returns (R, 4) XYXY."""
+    """The box of each instance, from its mask or its seen keypoints where it has none. Returns (R, 4) XYXY.
+
+    Where there is nothing to see of an instance, the box is empty.
+    """
     if boxes is not None:
         return boxes
     if masks is not None:
         return np.stack([mask.bbox() for mask in masks])
-    if keypoints is not None and keypoints.shape[1]:
-        return np.concatenate([keypoints[:, :, :2].min(axis=1), keypoints[:, :, :2].max(axis=1)], axis=1)
-    return np.zeros((count, 4))
+    targets = np.zeros((count, 4))
+    for target, points in zip(targets, [] if keypoints is None else keypoints, strict=False):
+        seen = points[points[:, 2] > 0, :2]
+        if len(seen):
+            target[:] = *seen.min(axis=0), *seen.max(axis=0)
+    return targets

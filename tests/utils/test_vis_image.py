@@ -50,4 +50,6 @@ def test_save(tmp_path):
     assert b"<svg" in (tmp_path / "picture.svg").read_bytes()
     with pytest.raises(BadValue, match="xyz"):
         canvas.save(tmp_path / "picture.xyz")
+    with pytest.raises(OSError, match="cannot write"):  # a file where a folder should be
+        canvas.save(tmp_path / "picture.png" / "picture.png")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["picture.JPG", "picture.png", "picture.svg"]
