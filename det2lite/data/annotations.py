@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as coco_mask
 import torch
 from fvcore.transforms.transform import HFlipTransform, Transform, TransformList
 
 from det2lite.data.image_io import SizeMismatchError
+from det2lite.data.rle import decode_rle
 from det2lite.structures import (
     BitMasks,
     Boxes,
@@ -35,8 +35,6 @@ __all__ = [
     "transform_proposals",
     "xyxy_boxes",
 ]
-
-MAX_MASK_PIXELS = 2**28  # an RLE of a few bytes can ask for any amount of memory
 
 
 def transform_annotations(
@@ -151,7 +149,7 @@ def _points(polygon: Sequence[float]) -> np.ndarray:
 
 
 def _transform_mask(mask: dict | np.ndarray, transforms: TransformList, image_size: tuple[int, int]) -> np.ndarray:
-    mask = _decode_rle(mask) if isinstance(mask, dict) else mask
+    mask = decode_rle(mask) if isinstance(mask, dict) else mask
     mask = transforms.apply_segmentation(mask)
     if mask.shape[:2] != image_size:
         raise SizeMismatchError(
@@ -159,24 +157,6 @@ def _transform_mask(mask: dict | np.ndarray, transforms: TransformList, image_si
             f"{image_size[1]} (height x width); masks and image must be of one size"
         )
     return mask
-
-
-def _decode_rle(rle: dict) -> np.ndarray:
-    """COCO's run-length code, compressed (text) or not (list of counts), as (H, W) uint8 mask."""
-    try:
-        height, width = (int(side) for side in rle["size"])
-        counts = rle["counts"]
-        if not 0 <= height * width <= MAX_MASK_PIXELS or min(height, width) < 0:
-            raise ValueError(f"size {height} x {width}")
-        if isinstance(counts, (list, tuple, np.ndarray)):
-            counts = np.asarray(counts, dtype=np.int64)
-            if counts.sum() != height * width or (counts < 0).any():
-                raise ValueError(f"its counts add up to {counts.sum()}, its size is {height} x {width}")
-            inside = np.arange(len(counts)) % 2 == 1  # runs are outside and inside by turns, down the columns
-            return np.repeat(inside.astype(np.uint8), counts).reshape((height, width), order="F")
-        return coco_mask.decode({"size": [height, width], "counts": counts})
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadValue(f"a segmentation is no valid run-length code: {error}; check its size and counts") from error
 
 
 def transform_keypoint_annotations(
@@ -273,7 +253,7 @@ def _bitmask(segmentation: list | dict | np.ndarray, image_size: tuple[int, int]
     if isinstance(segmentation, list):
         return polygons_to_bitmask(segmentation, *image_size)
     if isinstance(segmentation, dict):
-        return _decode_rle(segmentation).astype(bool)
+        return decode_rle(segmentation).astype(bool)
     if isinstance(segmentation, np.ndarray) and segmentation.ndim == 2:
         return segmentation.astype(bool)
     raise _no_segmentation(segmentation)
