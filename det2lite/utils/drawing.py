@@ -117,7 +117,7 @@ class Drawing:
                           linestyle=line_style, joinstyle="miter", zorder=LAYER_LINE)  # fmt: skip
         if line_style in ("-", "solid"):
             outline.set_path_effects([casing, patheffects.Normal()])
-        self.output.ax.add_patch(outline)
+        self.output.ax.add_artist(outline)
         return self.output
 
     def draw_circle(self, circle_coord: Any, color: Any, radius: float = 3) -> VisImage:
@@ -127,7 +127,7 @@ class Drawing:
         x, y = (float(v) for v in as_array(circle_coord).reshape(-1)[:2])
         disc = Circle((x, y), radius=radius, facecolor=to_rgb(color), edgecolor=(0, 0, 0, CASING_ALPHA),
                       linewidth=0.25 * self._line_width, zorder=LAYER_POINT)  # fmt: skip
-        self.output.ax.add_patch(disc)
+        self.output.ax.add_artist(disc)
         return self.output
 
     def draw_line(
@@ -138,7 +138,7 @@ class Drawing:
 
         line = Line2D(as_array(x_data), as_array(y_data), linewidth=linewidth or self._line_width, color=to_rgb(color),
                       linestyle=linestyle, solid_capstyle="round", zorder=LAYER_LINE)  # fmt: skip
-        self.output.ax.add_line(line)
+        self.output.ax.add_artist(line)
         return self.output
 
     def draw_polygon(self, segment: Any, color: Any, edge_color: Any = None, alpha: float = 0.5) -> VisImage:
@@ -150,7 +150,7 @@ class Drawing:
             return self.output
         color = to_rgb(color)
         edge = lighten(color, -0.3) if edge_color is None else to_rgb(edge_color)
-        self.output.ax.add_patch(Polygon(points, closed=True, facecolor=(*color, alpha), edgecolor=(*edge, 1.0),
+        self.output.ax.add_artist(Polygon(points, closed=True, facecolor=(*color, alpha), edgecolor=(*edge, 1.0),
                                          linewidth=0.6 * self._line_width, zorder=LAYER_MASK))  # fmt: skip
         return self.output
 

@@ -111,7 +111,7 @@ def find_rings(mask: np.ndarray) -> tuple[list[np.ndarray], bool]:
     """Boundaries of a bitmap, and whether one of them is a hole. mask: (H, W). Returns a list of (K, 2) XY."""
     import cv2
 
-    found = cv2.findContours(np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    found = cv2.findContours(np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     contours, hierarchy = found[-2:]
     if hierarchy is None:
         return [], False
