@@ -25,11 +25,19 @@ def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, i
         return _nms_by_class(boxes, scores, idxs, iou_threshold)
     if torch.jit.is_scripting() or torch.jit.is_tracing() or boxes.device.type != "cuda":
         return torchvision.ops.batched_nms(boxes, scores, idxs, iou_threshold)
-    # One call for all classes, moved apart. In float64 the moved coordinates are exact, so that the IoUs are too;
-    # in float32 they would lose up to 10 bits.
-    span = boxes.max() - boxes.min().clamp(max=0) + 1
-    offset = (idxs.to(torch.float64) * span.ceil().double())[:, None]
-    return nms(boxes.double() + offset, scores, iou_threshold)
+    return _nms_moved_apart(boxes, scores, idxs, iou_threshold)
+
+
+def _nms_moved_apart(
+    boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, iou_threshold: float
+) -> torch.Tensor:
+    """`batched_nms` in one call, each class moved to a place of its own.
+
+    In float64 the moved coordinates are exact, and so are the IoUs; in float32 they would lose up to 10 bits.
+    """
+    span = (boxes.max() - boxes.min().clamp(max=0) + 1).ceil().double()
+    offset = idxs.to(torch.float64) * span
+    return nms(boxes.double() + offset[:, None], scores.double(), iou_threshold)
 
 
 def _nms_by_class(
@@ -40,7 +48,7 @@ def _nms_by_class(
     counts: List[int] = torch.unique_consecutive(idxs[order], return_counts=True)[1].tolist()  # noqa: UP006
     kept: List[torch.Tensor] = []  # noqa: UP006
     start = 0
-    sorted_boxes, sorted_scores = boxes[order], scores[order]
+    sorted_boxes, sorted_scores = boxes[order], scores[order].to(boxes.dtype)
     for count in counts:
         part = slice(start, start + count)
         kept.append(nms(sorted_boxes[part], sorted_scores[part], iou_threshold) + start)

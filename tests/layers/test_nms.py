@@ -3,6 +3,7 @@ import torch
 import torchvision
 
 from det2lite.layers import batched_nms, batched_nms_rotated, nms, nms_rotated
+from det2lite.layers.nms import _nms_moved_apart
 from det2lite.structures.rotated_iou import pairwise_iou_rotated
 
 
@@ -35,6 +36,7 @@ def test_equals_one_nms_per_class(count, threshold):
     kept = kept[scores[kept].argsort(descending=True)]
     assert torch.equal(batched_nms(boxes, scores, classes, threshold), kept)
     assert torch.equal(torch.jit.script(batched_nms)(boxes, scores, classes, threshold), kept)
+    assert torch.equal(_nms_moved_apart(boxes - 50, scores, classes, threshold), kept)
 
 
 def test_equal_scores_keep_their_order():
@@ -52,7 +54,9 @@ def test_nothing():
 
 def test_half_precision_boxes():
     boxes, scores = random_boxes(40)
-    assert batched_nms(boxes.half(), scores, torch.zeros(40, dtype=torch.long), 0.5).dtype == torch.int64
+    classes = torch.zeros(40, dtype=torch.long)
+    want = nms(boxes.half().float(), scores.half().float(), 0.5)
+    assert torch.equal(batched_nms(boxes.half(), scores.half(), classes, 0.5), want)
 
 
 class TestRotated:
