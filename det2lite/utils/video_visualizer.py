@@ -1,5 +1,6 @@
 """Drawing predictions over the frames of a video, an object keeping its colour from frame to frame."""
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,3 +176,9 @@ def _boxes_and_rles(fields: dict, masks: list | None, count: int) -> tuple[np.nd
     from pycocotools import mask as coco_mask
 
     return np.zeros((count, 4)), [coco_mask.encode(np.asfortranarray(mask.mask, dtype=np.uint8)) for mask in masks]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Instances":  # known by this path too, though it lives in a higher package
+        return importlib.import_module("det2lite.structures").Instances
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -113,3 +113,13 @@ def test_sem_seg():
 def test_box_iou():
     iou = box_iou(np.array([[0, 0, 10, 10], [0, 0, 0, 0]]), np.array([[5, 0, 15, 10], [20, 20, 30, 30]]))
     assert np.allclose(iou, [[1 / 3, 0], [0, 0]])
+
+
+def test_instances_are_known_by_this_path():
+    import pytest
+
+    from det2lite.utils import video_visualizer
+
+    assert video_visualizer.Instances is Instances
+    with pytest.raises(AttributeError, match="Nothing"):
+        video_visualizer.Nothing  # noqa: B018
