@@ -160,6 +160,12 @@ class TestOverlaps:
     def test_none(self, function, n, m):
         assert function(Boxes(torch.rand(n, 4)), Boxes(torch.rand(m, 4))).shape == (n, m)
 
+    def test_gradient(self):
+        box = torch.tensor([[0, 0, 2, 2.0]], requires_grad=True)
+        pairwise_iou(Boxes(box), Boxes([[1, 0, 3, 2]])).sum().backward()
+        # d(iou) / d(x1) at intersection 2 and union 6: (2 * 6 - 2 * 0) / 36
+        torch.testing.assert_close(box.grad[0, 2], torch.tensor(1 / 3))
+
     def test_matched_is_the_diagonal(self):
         torch.manual_seed(0)
         corner1, corner2 = torch.rand(20, 2), torch.rand(20, 2)
