@@ -1,6 +1,7 @@
 """Context at several scales."""
 
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import nn
@@ -42,23 +43,11 @@ class ASPP(nn.Module):
         assert len(dilations) == 3, f"ASPP expects 3 dilations, got {len(dilations)}"
         self.pool_kernel_size = pool_kernel_size
         self.dropout = dropout
-        use_bias = norm == ""
+        conv = partial(_conv, norm=norm, activation=activation)
 
-        def plain(channels, kernel_size, *, dilation=1, norm=norm, bias=use_bias):
-            conv = Conv2d(
-                channels,
-                out_channels,
-                kernel_size=kernel_size,
-                padding=dilation if kernel_size == 3 else 0,
-                dilation=dilation,
-                bias=bias,
-                norm=get_norm(norm, out_channels),
-                activation=deepcopy(activation),
-            )
-            weight_init.c2_xavier_fill(conv)
-            return conv
-
-        def separable(dilation):
+        def dilated(dilation):
+            if not use_depthwise_separable_conv:
+                return conv(in_channels, out_channels, 3, dilation=dilation)
             return DepthwiseSeparableConv2d(
                 in_channels,
                 out_channels,
@@ -71,14 +60,11 @@ class ASPP(nn.Module):
                 activation2=deepcopy(activation),
             )
 
-        self.convs = nn.ModuleList([plain(in_channels, 1)])
-        for dilation in dilations:
-            branch = separable(dilation) if use_depthwise_separable_conv else plain(in_channels, 3, dilation=dilation)
-            self.convs.append(branch)
-        # no norm here: pooled to one position, a batch of one image would have no variance
+        # no norm in the pooled branch: a batch of one image, pooled to one position, would have no variance
         pooling = nn.AdaptiveAvgPool2d(1) if pool_kernel_size is None else nn.AvgPool2d(pool_kernel_size, stride=1)
-        self.convs.append(nn.Sequential(pooling, plain(in_channels, 1, norm="", bias=True)))
-        self.project = plain(5 * out_channels, 1)
+        pooled = nn.Sequential(pooling, conv(in_channels, out_channels, 1, norm=""))
+        self.convs = nn.ModuleList([conv(in_channels, out_channels, 1), *map(dilated, dilations), pooled])
+        self.project = conv(5 * out_channels, out_channels, 1)
 
     def forward(self, x):
         size = x.shape[-2:]
@@ -92,3 +78,18 @@ class ASPP(nn.Module):
         branches[-1] = F.interpolate(branches[-1], size=size, mode="bilinear", align_corners=False)
         x = self.project(torch.cat(branches, dim=1))
         return F.dropout(x, self.dropout, training=self.training) if self.dropout > 0 else x
+
+
+def _conv(in_channels, out_channels, kernel_size, *, dilation=1, norm, activation) -> Conv2d:
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        padding=dilation * (kernel_size // 2),
+        dilation=dilation,
+        bias=norm == "",
+        norm=get_norm(norm, out_channels),
+        activation=deepcopy(activation),
+    )
+    weight_init.c2_xavier_fill(conv)
+    return conv
