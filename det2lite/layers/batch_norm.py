@@ -42,16 +42,19 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features) - eps)
 
     def scale_and_shift(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """(C,) and (C,): what the input is multiplied by, and what is then added."""
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        return scale, self.bias - self.running_mean * scale
+        """(C,) and (C,): what the input is multiplied by, and what is then added; float64 where the device has it.
+
+        Rounding the two early would cost each layer of a deep network the last bit of its output.
+        """
+        wide = torch.float32 if self.weight.device.type == "mps" else torch.float64
+        scale = self.weight.to(wide) * (self.running_var.to(wide) + self.eps).rsqrt()
+        return scale, self.bias.to(wide) - self.running_mean.to(wide) * scale
 
     def forward(self, x):
         """(N, C, H, W) to the same shape and dtype."""
         if x.requires_grad:
             # F.batch_norm would compute gradients of weight and bias that nobody wants, and keep x for them
-            scale = self.weight * (self.running_var + self.eps).rsqrt()
-            shift = self.bias - self.running_mean * scale
+            scale, shift = self.scale_and_shift()
             return x * scale.view(1, -1, 1, 1).to(x.dtype) + shift.view(1, -1, 1, 1).to(x.dtype)
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps

@@ -51,6 +51,11 @@ def empty_input_loss_func_wrapper(loss_func: Callable) -> Callable:
 cross_entropy = empty_input_loss_func_wrapper(F.cross_entropy)
 
 
+def _memory_format(weight: torch.Tensor) -> torch.memory_format:
+    channels_last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
 class Conv2d(torch.nn.Conv2d):
     """`torch.nn.Conv2d` with a normalisation and an activation behind it.
 
@@ -64,14 +69,12 @@ class Conv2d(torch.nn.Conv2d):
         super().__init__(*args, **kwargs)
         self.norm = norm
         self.activation = activation
+        self._fold_key, self._fold = None, None
 
     def forward(self, x):
         if not torch.jit.is_scripting():
             if type(self.norm) is FrozenBatchNorm2d:
-                scale, shift = self.norm.scale_and_shift()  # (C,), (C,)
-                weight = self.weight * scale.view(-1, 1, 1, 1).to(self.weight.dtype)
-                bias = shift if self.bias is None else self.bias * scale + shift
-                x = self._conv_forward(x, weight, bias.to(self.weight.dtype))
+                x = self._conv_forward(x, *self._folded())
                 return x if self.activation is None else self.activation(x)
             if self.training and x.numel() == 0:
                 assert not isinstance(self.norm, torch.nn.SyncBatchNorm), "SyncBatchNorm does not support empty inputs!"
@@ -81,6 +84,25 @@ class Conv2d(torch.nn.Conv2d):
         if self.activation is not None:
             x = self.activation(x)
         return x
+
+    def _folded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias of convolution and norm in one; kept while no gradient is wanted and nothing changes."""
+        norm, weight = self.norm, self.weight
+        if torch.is_grad_enabled() and weight.requires_grad:
+            scale, shift = norm.scale_and_shift()  # (C,), (C,)
+            bias = shift if self.bias is None else self.bias * scale + shift
+            return weight * scale.to(weight.dtype).view(-1, 1, 1, 1), bias.to(weight.dtype)
+        sources = [t for t in (weight, self.bias, *norm.buffers()) if t is not None]
+        key = [(t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype, t.device) for t in sources]
+        key.append(torch.is_inference_mode_enabled())  # what is made in that mode cannot serve training later
+        if self._fold_key != key:
+            with torch.no_grad():
+                scale, shift = norm.scale_and_shift()
+                bias = shift if self.bias is None else self.bias * scale + shift
+                folded = (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype)
+                folded = folded.contiguous(memory_format=_memory_format(weight))
+            self._fold_key, self._fold = key, (folded, bias.to(weight.dtype))
+        return self._fold
 
 
 def nonzero_tuple(x: torch.Tensor):

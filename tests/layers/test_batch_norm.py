@@ -32,7 +32,7 @@ class TestFrozen:
         assert frozen(x.double().half().detach().requires_grad_(requires_grad)).dtype == torch.half
         assert frozen(x[:0]).shape == (0, 4, 3, 3)
         scale, shift = frozen.scale_and_shift()
-        torch.testing.assert_close(x * scale[:, None, None] + shift[:, None, None], norm(x))
+        torch.testing.assert_close((x * scale[:, None, None] + shift[:, None, None]).float(), norm(x))
 
     def test_state_dict_is_exchangeable(self):
         norm, frozen = trained_norm(), FrozenBatchNorm2d(4)

@@ -91,3 +91,40 @@ def test_nonzero_tuple():
 def test_handed_on():
     assert Linear is torch.nn.Linear and interpolate is F.interpolate
     assert ShapeSpec(channels=3) == ShapeSpec(3, None, None, None)
+
+
+def test_folded_weights_follow_every_change():
+    norm = FrozenBatchNorm2d(2)
+    conv = Conv2d(1, 2, 1, bias=False, norm=norm)
+    x = torch.ones(1, 1, 1, 1)
+
+    def expected():
+        scale, shift = norm.scale_and_shift()
+        return (conv.weight.flatten() * scale + shift).float().view(1, 2, 1, 1)
+
+    def check():
+        torch.testing.assert_close(conv(x), expected())  # with gradient, computed anew
+        with torch.no_grad():
+            torch.testing.assert_close(conv(x), expected())
+            torch.testing.assert_close(conv(x), expected())  # kept
+
+    check()
+    with torch.no_grad():
+        conv.weight.add_(1)
+    check()
+    norm.running_var.fill_(4.0)
+    check()
+    conv.load_state_dict({name: value + 1 for name, value in conv.state_dict().items()})
+    check()
+    conv.double()
+    x = x.double()
+    with torch.no_grad():
+        assert conv(x).dtype == torch.float64
+    conv.float()
+    with torch.inference_mode():
+        conv(x.float())
+    conv.weight.requires_grad_(False)
+    leaf = torch.ones(1, 1, 1, 1, requires_grad=True)
+    conv(leaf).sum().backward()
+    slope = (conv.weight.flatten() * norm.scale_and_shift()[0]).sum()
+    torch.testing.assert_close(leaf.grad.sum().double(), slope)
