@@ -101,8 +101,7 @@ def train_step(model, batches, optimizer, storage):
 
 
 def main(args):
-    from det2lite.checkpoint import DetectionCheckpointer
-    from det2lite.engine import create_ddp_model, default_setup
+    from det2lite.engine import create_ddp_model, default_setup, load_weights
     from det2lite.modeling import build_model
 
     cfg = config_from_arguments(args)
@@ -111,8 +110,7 @@ def main(args):
         raise BadValue("this plain loop trains in float32: set SOLVER.AMP.ENABLED False, or use train_net.py")
     model = build_model(cfg)
     if args.eval_only:
-        checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
-        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume, strict=True)
+        load_weights(cfg, model, resume=args.resume)
         return evaluate(cfg, model)
     return train(cfg, create_ddp_model(model, broadcast_buffers=False), resume=args.resume)
 

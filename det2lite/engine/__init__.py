@@ -14,7 +14,7 @@ _HOMES = {
     "setup": ("default_setup", "default_writers", "create_ddp_model"),
     "predictor": ("DefaultPredictor",),
     "trainer": ("DefaultTrainer",),
-    "evaluate": ("evaluate_weights", "evaluate_with_tta"),
+    "evaluate": ("evaluate_weights", "evaluate_with_tta", "load_weights"),
     "run_state": ("LoopState",),
     "checks": ("check_class_count",),
     "hooks": (

@@ -14,7 +14,7 @@ from det2lite.evaluation import verify_results
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
 
-__all__ = ["evaluate_weights", "evaluate_with_tta"]
+__all__ = ["evaluate_weights", "evaluate_with_tta", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +29,21 @@ def evaluate_weights(
     if not cfg.DATASETS.TEST:
         raise BadValue("nothing to evaluate on: DATASETS.TEST is empty; set it to a registered data set")
     model = trainer_class.build_model(cfg)
-    checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
-    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
-        raise BadValue("no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, such as output/model_final.pth")
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume, strict=True)
+    load_weights(cfg, model, resume=resume)
     results = dict(trainer_class.test(cfg, model))
     if cfg.TEST.AUG.ENABLED:
         results.update(evaluate_with_tta(cfg, model, trainer_class=trainer_class))
     if comm.is_main_process() and len(cfg.TEST.EXPECTED_RESULTS):
         verify_results(cfg, results)
     return results
+
+
+def load_weights(cfg: CfgNode, model: nn.Module, *, resume: bool = False) -> None:
+    """Loads MODEL.WEIGHTS (with `resume`: the last checkpoint in OUTPUT_DIR), which have to fit the model."""
+    checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        raise BadValue("no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, such as output/model_final.pth")
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume, strict=True)
 
 
 def evaluate_with_tta(
