@@ -189,3 +189,16 @@ def test_evaluators_are_chosen_by_type(register):
     MetadataCatalog.get(NAME).evaluator_type = "lvis_unknown"
     with pytest.raises(UnknownName, match="'lvis_unknown'.*available: coco"):
         build_evaluator(get_cfg(), NAME)
+
+
+def test_predictions_of_two_processes_are_evaluated_together(register, monkeypatch):
+    register(content())
+    other = COCOEvaluator(NAME)
+    other.process([{"image_id": 9}], [detections([HIT], [0])])
+    evaluator = COCOEvaluator(NAME)
+    monkeypatch.setattr("det2lite.utils.comm.gather", lambda mine, dst: [mine, other._predictions])
+    assert run(evaluator, detections([HIT], [0]))["bbox"]["AP"] == pytest.approx(100)
+    alone = run(COCOEvaluator(NAME, distributed=False), detections([HIT], [0]))
+    assert alone["bbox"]["AP"] == pytest.approx(51 / 101 * 100)
+    monkeypatch.setattr("det2lite.utils.comm.is_main_process", lambda: False)
+    assert run(evaluator, detections([HIT], [0])) == {}

@@ -1,12 +1,14 @@
 import os
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+import det2lite
 from det2lite.utils import comm
 
 
@@ -56,10 +58,25 @@ def test_two_processes_talk(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(_two_processes, (port, str(tmp_path)), nprocs=2, start_method="fork")
+    root = os.path.dirname(os.path.dirname(det2lite.__file__))
+    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    # this file as a script: a fork would inherit locks of the threads that other tests have started
+    processes = [
+        subprocess.Popen([sys.executable, __file__, str(rank), str(port), str(tmp_path)], env=environment)
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert (first["rank"], second["rank"], first["main"], second["main"]) == (0, 1, True, False)
     assert first["all"] == second["all"] == [[], ["x"]]
     assert first["gathered"] == [] and second["gathered"] == [0, 1]
     assert first["seed"] == second["seed"]
     assert first["mean"] == {"a": 97.5, "b": 98.5} and first["sum"] == {"a": 195.0, "b": 197.0}
+
+
+if __name__ == "__main__":
+    _two_processes(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
