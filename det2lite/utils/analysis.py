@@ -33,7 +33,7 @@ zeros_like ones ones_like empty empty_like new_zeros new_ones new_full new_empty
 bincount constant_pad_nd pad repeat repeat_interleave expand expand_as tile max_pool2d avg_pool2d adaptive_avg_pool2d
 unflatten isfinite isnan type_as lift_fresh
 """.split()
-_NOT_COUNTED_ELSEWHERE = ("torchvision::nms", "torchvision::roi_align", "torchvision::roi_pool")
+_NOT_COUNTED_ELSEWHERE = ("torchvision::nms", "torchvision::roi_align", "torchvision::roi_pool", "prim::CallFunction")
 
 
 class FlopCountAnalysis(fvcore.nn.FlopCountAnalysis):
@@ -53,6 +53,7 @@ def _leave_out(analysis: fvcore.nn.jit_analysis.JitModelAnalysis) -> None:
     names = [f"aten::{name}" for name in _NOT_COUNTED] + list(_NOT_COUNTED_ELSEWHERE)
     names = [name for name in names if name not in analysis._op_handles]  # those that fvcore counts stay counted
     analysis.set_op_handle(**{name: None for name in names})
+    analysis.uncalled_modules_warnings(False)  # norms that are folded into convolutions are never called
 
 
 def _count(model: nn.Module, inputs: list, analysis_type: type, unit: float, **handles: Any) -> defaultdict[str, float]:
@@ -65,7 +66,7 @@ def _count(model: nn.Module, inputs: list, analysis_type: type, unit: float, **h
             _leave_out(analysis)
             if handles:
                 analysis.set_op_handle(**handles)
-            analysis.tracer_warnings("none")
+            analysis.tracer_warnings("none").unsupported_ops_warnings(False)  # they are logged below
             counts = analysis.by_operator()
             unsupported = dict(analysis.unsupported_ops())
     finally:
