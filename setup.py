@@ -43,6 +43,7 @@ setup(
         "tqdm>=4.65",
         "psutil>=5.9",
         "scipy>=1.11",
+        "shapely>=2.0",
     ],
     extras_require={
         "dev": ["pytest>=8.0", "ruff>=0.6"],

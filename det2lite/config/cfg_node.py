@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
 from yacs.config import CfgNode as YacsNode
 
 from det2lite.config.versions import CURRENT_VERSION, guess_version, rename_keys
@@ -52,8 +53,8 @@ class CfgNode(YacsNode):
         return load_config_file(filename)
 
     def dump(self, *args: Any, **kwargs: Any) -> str:
-        """The tree as YAML text, keys sorted."""
-        return super().dump(*args, **kwargs)
+        """The tree as YAML text, keys sorted. Arguments are those of `yaml.dump`."""
+        return yaml.dump(_plain(self), *args, Dumper=_Dumper, **kwargs)
 
     def _merge_checked(self, values: dict[str, Any], where: str) -> None:
         """Merges a nested dict after all its names and types were found right, so that an error changes nothing."""
@@ -84,6 +85,20 @@ class CfgNode(YacsNode):
                 root.raise_key_rename_error(full_key)
             elif not root.key_is_deprecated(full_key):
                 raise UnknownName(f"{where}unknown config key {full_key}{close_names(full_key, _leaf_keys(root))}")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a value out wherever it stands, without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _plain(value: Any) -> Any:
+    """Nested nodes as dicts, tuples as lists."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _coerce(new: Any, old: Any, where: str) -> Any:

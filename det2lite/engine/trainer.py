@@ -86,9 +86,11 @@ class DefaultTrainer(TrainerBase):
     def _build_inner_trainer(cfg, model: nn.Module, data_loader: Iterable, optimizer: Optimizer) -> SimpleTrainer:
         if not cfg.SOLVER.AMP.ENABLED:
             return SimpleTrainer(model, data_loader, optimizer)
-        name = cfg.SOLVER.AMP.get("PRECISION", "float16")
+        name = cfg.SOLVER.AMP.PRECISION
+        if name == "auto":
+            name = "float16" if next(model.parameters()).is_cuda else "bfloat16"
         if name not in _AMP_PRECISIONS:
-            raise BadValue(f"SOLVER.AMP.PRECISION is {name!r}; known values: {', '.join(_AMP_PRECISIONS)}")
+            raise BadValue(f"SOLVER.AMP.PRECISION is {name!r}; known values: auto, {', '.join(_AMP_PRECISIONS)}")
         return AMPTrainer(model, data_loader, optimizer, precision=_AMP_PRECISIONS[name])
 
     @property

@@ -107,6 +107,7 @@ def test_dump_reads_back():
     other.merge_from_text(cfg.dump())
     assert other == cfg
     assert yaml.safe_load(cfg.dump())["SOLVER"]["MAX_ITER"] == 7
+    assert "&id" not in cfg.dump(), "no anchors"
 
 
 def test_user_keys_clone_freeze_pickle():

@@ -30,6 +30,7 @@ def test_defaults_are_detectron2s():
     different = {key for key, value in reference.items() if key not in ours or ours[key] != value}
     assert different == {"MODEL.DEVICE"}
     assert ours["MODEL.DEVICE"] == "auto"
+    assert set(ours) - set(reference) == {"SOLVER.AMP.PRECISION"}
 
 
 def test_config_does_not_import_torch():

@@ -27,5 +27,8 @@ SOLVER = {
         "CLIP_VALUE": 1.0,
         "NORM_TYPE": 2.0,
     },
-    "AMP": {"ENABLED": False},  # mixed precision
+    "AMP": {
+        "ENABLED": False,  # mixed precision
+        "PRECISION": "auto",  # "float16" (with scaled gradients), "bfloat16"; auto: float16 on cuda, else bfloat16
+    },
 }
