@@ -67,6 +67,7 @@ def _boxes(features: torch.Tensor, rois: torch.Tensor, settings: tuple) -> Itera
 
 class _RoIAlign(torch.autograd.Function):
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, input, rois, settings):
         ctx.save_for_backward(rois)
         ctx.settings, ctx.shape = settings, input.shape
@@ -81,6 +82,7 @@ class _RoIAlign(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, gradient):
         (rois,) = ctx.saved_tensors
         count, channels, height, width = ctx.shape

@@ -69,3 +69,17 @@ def test_nothing():
     pooled.sum().backward()
     assert features.grad.abs().sum() == 0
     assert roi_align_cpu(torch.rand(0, 16, 6, 6), torch.zeros(0, 5), (7, 7), 0.5, 0, True).shape == (0, 16, 7, 7)
+
+
+def test_same_under_autocast():
+    features = torch.rand(1, 16, 8, 8, requires_grad=True)
+    rois = torch.tensor([[0.0, 1.0, 1.0, 6.0, 7.0]])
+    plain = roi_align_cpu(features, rois, (3, 3), 1.0, 0, True)
+    plain.sum().backward()
+    gradient, features.grad = features.grad, None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = roi_align_cpu(features, rois, (3, 3), 1.0, 0, True)
+    mixed.sum().backward()
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, plain)
+    torch.testing.assert_close(features.grad, gradient)
