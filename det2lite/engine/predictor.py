@@ -8,7 +8,7 @@ import torch
 
 from det2lite.checkpoint import DetectionCheckpointer
 from det2lite.config import CfgNode
-from det2lite.data import MetadataCatalog
+from det2lite.data import Metadata, MetadataCatalog
 from det2lite.data import transforms as T
 from det2lite.modeling import build_model
 from det2lite.utils.errors import BadValue
@@ -22,6 +22,7 @@ class DefaultPredictor:
     The weights have to fit the model; an error says what does not. A single image takes
     `predictor(image)`, several at once `predictor([image, image, ...])`, `batch_size` of them through the
     model at a time. Results are the model's, for each image a dict such as {"instances": Instances}.
+    `metadata` is that of the first of DATASETS.TEST; where it names no classes, the checkpoint does.
     """
 
     batch_size = 8  # images of 800 x 1333 pixels at once: about 10 GB with ResNet-50-FPN
@@ -30,8 +31,8 @@ class DefaultPredictor:
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg)
         self.model.eval()
-        self.metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if len(cfg.DATASETS.TEST) else None
-        DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS, strict=True)
+        loaded = DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS, strict=True)
+        self.metadata = _metadata(cfg, loaded.get("run"))
         self.aug = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST)
         self.input_format = cfg.INPUT.FORMAT
         if self.input_format not in ("RGB", "BGR"):
@@ -60,3 +61,12 @@ class DefaultPredictor:
         image = self.aug.get_transform(image).apply_image(image)  # (h, w, 3)
         tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, h, w)
         return {"image": tensor, "height": height, "width": width}
+
+
+def _metadata(cfg: CfgNode, run: Any) -> Metadata | None:
+    """What is known of the data set that is tested on; else the class names that the checkpoint carries."""
+    metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if len(cfg.DATASETS.TEST) else None
+    class_names = run.get("class_names") if isinstance(run, dict) else None
+    if not class_names or (metadata is not None and metadata.get("thing_classes")):
+        return metadata
+    return Metadata(name="" if metadata is None else metadata.name, thing_classes=list(class_names))

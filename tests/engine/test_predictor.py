@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from torch import nn
 
 from det2lite.checkpoint import DetectionCheckpointer
 from det2lite.config import get_cfg
+from det2lite.data import MetadataCatalog
 from det2lite.engine import DefaultPredictor
 from det2lite.modeling import META_ARCH_REGISTRY
 from det2lite.utils.errors import BadValue, UserError
@@ -55,6 +58,23 @@ def test_one_image(cfg):
     result = DefaultPredictor(cfg)(image(4, 6))
     assert result["colour"].tolist() == [10, 40, 120]
     assert (result["input"], result["size"]) == ((8, 12), (4, 6))
+
+
+def test_class_names_come_from_the_checkpoint_where_the_data_set_is_not_known(cfg):
+    cfg.DATASETS.TEST = ("not_registered_in_predictor_test",)
+    folder = os.path.dirname(cfg.MODEL.WEIGHTS)
+    checkpointer = DetectionCheckpointer(TinyOfPredictorTests(cfg), folder)
+    checkpointer.save("with_names", run={"class_names": ["cat", "dog"]})
+    checkpointer.save("foreign", run="tuesday")
+    assert DefaultPredictor(cfg).metadata.get("thing_classes") is None
+    cfg.MODEL.WEIGHTS = os.path.join(folder, "foreign.pth")
+    assert DefaultPredictor(cfg).metadata.get("thing_classes") is None
+    cfg.MODEL.WEIGHTS = os.path.join(folder, "with_names.pth")
+    assert DefaultPredictor(cfg).metadata.thing_classes == ["cat", "dog"]
+    assert MetadataCatalog.get("not_registered_in_predictor_test").get("thing_classes") is None
+    cfg.DATASETS.TEST = ("shapes_val",)
+    assert DefaultPredictor(cfg).metadata is MetadataCatalog.get("shapes_val")
+    MetadataCatalog.pop("not_registered_in_predictor_test")
 
 
 def test_the_longer_side_is_bounded(cfg):
