@@ -16,7 +16,7 @@ _C = CfgNode(
         "DATALOADER": DATALOADER,
         "SOLVER": SOLVER,
         "TEST": TEST,
-        "OUTPUT_DIR": "./output",
+        "OUTPUT_DIR": "./output",  # folder of checkpoints, logs and results
         "SEED": -1,  # negative: drawn anew for each run
         "CUDNN_BENCHMARK": False,  # let cuDNN try its algorithms; pays when image sizes repeat
         "FLOAT32_PRECISION": "",  # of matrix products: "", "highest", "high" (TF32), "medium" (bfloat16)

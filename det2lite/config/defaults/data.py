@@ -20,7 +20,7 @@ DATASETS = {
     "TRAIN": (),  # registered names
     "PROPOSAL_FILES_TRAIN": (),  # one a data set, where LOAD_PROPOSALS is set
     "PRECOMPUTED_PROPOSAL_TOPK_TRAIN": 2000,  # per image
-    "TEST": (),
+    "TEST": (),  # registered names, evaluated one after the other
     "PROPOSAL_FILES_TEST": (),
     "PRECOMPUTED_PROPOSAL_TOPK_TEST": 1000,
 }

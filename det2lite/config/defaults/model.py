@@ -13,7 +13,7 @@ from det2lite.config.defaults.heads import (
 )
 
 ANCHOR_GENERATOR = {
-    "NAME": "DefaultAnchorGenerator",
+    "NAME": "DefaultAnchorGenerator",  # in ANCHOR_GENERATOR_REGISTRY
     # side of a square of the anchor's area, in pixels of the model's input; one list a feature map,
     # or one list for all of them
     "SIZES": [[32, 64, 128, 256, 512]],
@@ -26,10 +26,10 @@ RESNETS = {
     "DEPTH": 50,  # 18, 34, 50, 101, 152
     "OUT_FEATURES": ["res4"],  # of "stem", "res2" ... "res5"
     "NUM_GROUPS": 1,  # above 1: ResNeXt
-    "NORM": "FrozenBN",
+    "NORM": "FrozenBN",  # or "BN", "SyncBN", "GN", ""
     "WIDTH_PER_GROUP": 64,  # channels of the bottleneck in res2
     "STRIDE_IN_1X1": True,  # stride in the first 1x1 convolution (MSRA), else in the 3x3 one (torchvision)
-    "RES5_DILATION": 1,
+    "RES5_DILATION": 1,  # 2 keeps the resolution of res4
     "RES2_OUT_CHANNELS": 256,  # 64 for depths 18 and 34
     "STEM_OUT_CHANNELS": 64,
     "DEFORM_ON_PER_STAGE": [False, False, False, False],  # res2 to res5
@@ -42,23 +42,23 @@ MODEL = {
     "MASK_ON": False,
     "KEYPOINT_ON": False,
     "DEVICE": "auto",  # cuda, else mps, else cpu; or one of these, or "cuda:1"
-    "META_ARCHITECTURE": "GeneralizedRCNN",
+    "META_ARCHITECTURE": "GeneralizedRCNN",  # in META_ARCH_REGISTRY
     "WEIGHTS": "",  # checkpoint to start from: a path or an address
     # per channel, in the order of INPUT.FORMAT; the input is (image - mean) / std
     "PIXEL_MEAN": [103.530, 116.280, 123.675],
     "PIXEL_STD": [1.0, 1.0, 1.0],  # 1.0 where the backbone's weights hold the scale already
     "BACKBONE": {
-        "NAME": "build_resnet_backbone",
+        "NAME": "build_resnet_backbone",  # in BACKBONE_REGISTRY
         "FREEZE_AT": 2,  # stages kept as they are loaded: 1 the stem, 2 res2 too; 0 none
     },
     "FPN": {
-        "IN_FEATURES": [],
+        "IN_FEATURES": [],  # of the backbone, such as ["res2", "res3", "res4", "res5"]
         "OUT_CHANNELS": 256,
-        "NORM": "",
+        "NORM": "",  # "", "BN", "GN", ...
         "FUSE_TYPE": "sum",  # or "avg"
     },
     "PROPOSAL_GENERATOR": {
-        "NAME": "RPN",
+        "NAME": "RPN",  # in PROPOSAL_GENERATOR_REGISTRY, or "PrecomputedProposals"
         "MIN_SIZE": 0,  # pixels of the model's input; proposals with a shorter side are dropped
     },
     "ANCHOR_GENERATOR": ANCHOR_GENERATOR,
