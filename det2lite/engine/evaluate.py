@@ -11,6 +11,7 @@ from det2lite.checkpoint import DetectionCheckpointer
 from det2lite.config import CfgNode
 from det2lite.engine.trainer import DefaultTrainer
 from det2lite.evaluation import verify_results
+from det2lite.modeling import build_model_with_tta
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
 
@@ -50,10 +51,10 @@ def evaluate_with_tta(
     cfg: CfgNode, model: nn.Module, *, trainer_class: type[DefaultTrainer] = DefaultTrainer
 ) -> dict[str, Any]:
     """Results with test-time augmentation (TEST.AUG); tasks are called "bbox_TTA" and so on."""
-    from det2lite.modeling import GeneralizedRCNNWithTTA
-
     logger.info("Evaluating with test-time augmentation ...")
     folder = os.path.join(cfg.OUTPUT_DIR, "inference_TTA")
-    evaluators = [trainer_class.build_evaluator(cfg, name, folder) for name in cfg.DATASETS.TEST]
-    results = trainer_class.test(cfg, GeneralizedRCNNWithTTA(cfg, model), evaluators)
+    names = cfg.DATASETS.TEST
+    folders = [folder if len(names) == 1 else os.path.join(folder, name) for name in names]
+    evaluators = [trainer_class.build_evaluator(cfg, *pair) for pair in zip(names, folders, strict=True)]
+    results = trainer_class.test(cfg, build_model_with_tta(cfg, model), evaluators)
     return {f"{task}_TTA": values for task, values in results.items()}

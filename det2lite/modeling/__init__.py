@@ -35,6 +35,12 @@ from det2lite.modeling.roi_heads import (
     build_mask_head,
     build_roi_heads,
 )
+from det2lite.modeling.test_time_augmentation import (
+    DatasetMapperTTA,
+    GeneralizedRCNNWithTTA,
+    SemanticSegmentorWithTTA,
+    build_model_with_tta,
+)
 
 __all__ = [
     "ANCHOR_GENERATOR_REGISTRY",
@@ -50,12 +56,15 @@ __all__ = [
     "Backbone",
     "BaseKeypointRCNNHead",
     "BaseMaskRCNNHead",
+    "DatasetMapperTTA",
     "FastRCNNOutputLayers",
     "GeneralizedRCNN",
+    "GeneralizedRCNNWithTTA",
     "ProposalNetwork",
     "ROIHeads",
     "ResNet",
     "ResNetBlockBase",
+    "SemanticSegmentorWithTTA",
     "ShapeSpec",
     "StandardROIHeads",
     "build_anchor_generator",
@@ -64,6 +73,7 @@ __all__ = [
     "build_keypoint_head",
     "build_mask_head",
     "build_model",
+    "build_model_with_tta",
     "build_proposal_generator",
     "build_resnet_backbone",
     "build_roi_heads",

@@ -157,3 +157,19 @@ def test_help_from_the_tools_folder(tool):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([sys.executable, tool, "--help"], cwd=TOOLS, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "--eval-only MODEL.WEIGHTS" in done.stdout
+
+
+def test_augmented_evaluation_and_expected_results(workspace, monkeypatch, capsys):
+    augmented = ["TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "[48, 64]", "SOLVER.MAX_ITER", "1"]
+    wrong = ["TEST.EXPECTED_RESULTS", "[['bbox', 'AP', 150.0, 1.0]]"]
+    with pytest.raises(SystemExit) as caught:
+        run("train_net.py", workspace, monkeypatch, *augmented, *wrong)
+    assert caught.value.code == 1 and "Result verification failed!" in capsys.readouterr().out
+    output = workspace / "out"
+    for folder in ("inference", "inference_TTA"):
+        assert "coco_instances_results.json" in os.listdir(output / folder)
+
+    evaluate = ["--eval-only", "MODEL.WEIGHTS", str(output / "model_final.pth"), *augmented]
+    right = ["TEST.EXPECTED_RESULTS", "[['bbox', 'AP', 50.0, 60.0], ['segm_TTA', 'AP50', 50.0, 60.0]]"]
+    run("train_net.py", workspace, monkeypatch, *evaluate, *right)
+    assert "Results verification passed." in capsys.readouterr().out
