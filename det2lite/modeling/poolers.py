@@ -1,13 +1,13 @@
 """Pooling of regions from the level of a feature pyramid that suits their size, FPN, arXiv 1612.03144."""
 
-import importlib
 import math
+from typing import List  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch import nn
 from torchvision.ops import RoIPool
 
-from det2lite.layers import ROIAlign
+from det2lite.layers import ROIAlign, ROIAlignRotated, shapes_to_tensor
 from det2lite.structures import Boxes
 from det2lite.utils.errors import BadValue
 
@@ -15,7 +15,11 @@ __all__ = ["ROIPooler", "assign_boxes_to_levels", "convert_boxes_to_pooler_forma
 
 
 def assign_boxes_to_levels(
-    box_lists: list[Boxes], min_level: int, max_level: int, canonical_box_size: int, canonical_level: int
+    box_lists: List[Boxes],  # noqa: UP006
+    min_level: int,
+    max_level: int,
+    canonical_box_size: int,
+    canonical_level: int,
 ) -> torch.Tensor:
     """Index of the level, from 0 for `min_level`, that each box of all images is pooled from, `(R,)` int64.
 
@@ -27,12 +31,22 @@ def assign_boxes_to_levels(
     return levels.clamp(min=min_level, max=max_level).to(torch.int64) - min_level
 
 
-def convert_boxes_to_pooler_format(box_lists: list[Boxes]) -> torch.Tensor:
+def convert_boxes_to_pooler_format(box_lists: List[Boxes]) -> torch.Tensor:  # noqa: UP006
     """Boxes of all images with the index of their image in front, `(R, 1 + B)`."""
-    boxes = torch.cat([boxes.tensor for boxes in box_lists])
-    counts = torch.tensor([len(boxes) for boxes in box_lists])
+    boxes = torch.cat([per_image.tensor for per_image in box_lists])
+    # on the host, as only it knows how many there will be without waiting
+    counts = shapes_to_tensor([per_image.tensor.shape[0] for per_image in box_lists])
     image = torch.repeat_interleave(torch.arange(len(box_lists)), counts).to(boxes.device, non_blocking=True)
     return torch.cat([image[:, None].to(boxes.dtype), boxes], dim=1)
+
+
+def _pool_nothing(features: List[torch.Tensor], height: int, width: int) -> torch.Tensor:  # noqa: UP006
+    """`(0, C, height, width)` that depends on every map, so that all parameters before them get a gradient of 0."""
+    pooled = features[0].new_zeros([0, features[0].shape[1], height, width])
+    if torch.is_grad_enabled():
+        for feature in features:
+            pooled = pooled + 0 * feature.sum()
+    return pooled
 
 
 class _TypedRoIPool(RoIPool):
@@ -48,8 +62,7 @@ def _build_level_pooler(pooler_type: str, output_size: tuple[int, int], scale: f
     if pooler_type == "ROIPool":
         return _TypedRoIPool(output_size, scale)
     if pooler_type == "ROIAlignRotated":
-        layers = importlib.import_module("det2lite.layers")
-        return layers.ROIAlignRotated(output_size, scale, sampling_ratio)
+        return ROIAlignRotated(output_size, scale, sampling_ratio)
     raise BadValue(f"POOLER_TYPE {pooler_type!r} is not one of ROIAlign, ROIAlignV2, ROIPool, ROIAlignRotated")
 
 
@@ -84,7 +97,7 @@ class ROIPooler(nn.Module):
         self.canonical_level = canonical_level
         self.canonical_box_size = canonical_box_size
 
-    def forward(self, x: list[torch.Tensor], box_lists: list[Boxes]) -> torch.Tensor:
+    def forward(self, x: List[torch.Tensor], box_lists: List[Boxes]) -> torch.Tensor:  # noqa: UP006
         """x: feature maps `(N, C, H_l, W_l)`; box_lists: boxes of each image, in pixels of the model's input.
 
         Returns `(R, C, *output_size)`, R the number of boxes of all images.
@@ -93,16 +106,17 @@ class ROIPooler(nn.Module):
             raise ValueError(f"{len(x)} feature maps for {len(self.level_poolers)} scales")
         if len(box_lists) != x[0].shape[0]:
             raise ValueError(f"boxes of {len(box_lists)} images for {x[0].shape[0]} images")
+        if len(box_lists) == 0:
+            return _pool_nothing(x, self.output_size[0], self.output_size[1])
         rois = convert_boxes_to_pooler_format(box_lists)
-        if len(rois) == 0:
-            # zero times the maps keeps them in the graph, so that every parameter has a gradient
-            return x[0].new_zeros((0, x[0].shape[1], *self.output_size)) + 0 * sum(f.sum() for f in x)
+        if rois.shape[0] == 0:
+            return _pool_nothing(x, self.output_size[0], self.output_size[1])
         if len(x) == 1:
             return self.level_poolers[0](x[0], rois)
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
-        output = x[0].new_zeros((len(rois), x[0].shape[1], *self.output_size))
+        output = x[0].new_zeros([rois.shape[0], x[0].shape[1], self.output_size[0], self.output_size[1]])
         for level, pooler in enumerate(self.level_poolers):
             index = (levels == level).nonzero().squeeze(1)
             output.index_put_((index,), pooler(x[level], rois[index]))

@@ -39,7 +39,7 @@ ResNetBlockBase = CNNBlockBase
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int, norm: str, **kwargs: Any) -> Conv2d:
     """A convolution without bias, its padding keeping the size at stride 1, followed by a normalisation."""
     padding = kwargs.pop("padding", kernel_size // 2 * kwargs.get("dilation", 1))
-    conv = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
@@ -48,8 +48,13 @@ def conv_norm(in_channels: int, out_channels: int, kernel_size: int, norm: str, 
         norm=get_norm(norm, out_channels),
         **kwargs,
     )
-    weight_init.c2_msra_fill(conv)
-    return conv
+
+
+def init_convs(*convs: nn.Module | None) -> None:
+    """He initialisation, once a block is complete: a seed then gives the same weights as in Detectron2."""
+    for conv in convs:
+        if conv is not None:
+            weight_init.c2_msra_fill(conv)
 
 
 class BasicBlock(CNNBlockBase):
@@ -61,6 +66,7 @@ class BasicBlock(CNNBlockBase):
         self.shortcut = conv_norm(in_channels, out_channels, 1, norm, stride=stride) if changes else None
         self.conv1 = conv_norm(in_channels, out_channels, 3, norm, stride=stride)
         self.conv2 = conv_norm(out_channels, out_channels, 3, norm)
+        init_convs(self.conv1, self.conv2, self.shortcut)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = F.relu_(self.conv1(x))
@@ -92,6 +98,7 @@ class BottleneckBlock(CNNBlockBase):
             bottleneck_channels, norm, stride=stride_3x3, groups=num_groups, dilation=dilation
         )
         self.conv3 = conv_norm(bottleneck_channels, out_channels, 1, norm)
+        init_convs(self.conv1, self.conv2, self.conv3, self.shortcut)
 
     def spatial_conv(self, channels: int, norm: str, **kwargs: Any) -> nn.Module:
         """The 3x3 convolution, which variants of the block replace."""
@@ -111,6 +118,7 @@ class BasicStem(CNNBlockBase):
         super().__init__(in_channels, out_channels, 4)
         self.in_channels = in_channels
         self.conv1 = conv_norm(in_channels, out_channels, 7, norm, stride=2)
+        init_convs(self.conv1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.max_pool2d(F.relu_(self.conv1(x)), kernel_size=3, stride=2, padding=1)
@@ -140,7 +148,7 @@ class ResNet(Backbone):
         if out_features is not None and not set(out_features) & {"linear"}:
             used = [i for i, name in enumerate(names) if name in out_features]
             stages = stages[: used[-1] + 1 if used else 0]
-        self.stage_names = tuple(names[: len(stages)])
+        self.stage_names = names[: len(stages)]
         stride, channels = stem.stride, stem.out_channels
         for name, blocks in zip(self.stage_names, stages, strict=True):
             if not blocks:
@@ -165,18 +173,27 @@ class ResNet(Backbone):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: `(N, C, H, W)`. Returns the feature maps named by `out_features`."""
         if x.dim() != 4:
-            raise ValueError(f"ResNet takes (N, C, H, W), got {tuple(x.shape)}")
+            raise ValueError(f"ResNet takes (N, C, H, W), got {x.shape}")
         outputs = {}
         x = self.stem(x)
         if "stem" in self._out_features:
             outputs["stem"] = x
-        for name in self.stage_names:
-            x = getattr(self, name)(x)
-            if name in self._out_features:
-                outputs[name] = x
-        if "linear" in self._out_features:
-            outputs["linear"] = self.linear(self.avgpool(x).flatten(1))
+        for name, stage in self.named_children():  # TorchScript unrolls this; it cannot look children up by name
+            if name in self.stage_names:
+                x = stage(x)
+                if name in self._out_features:
+                    outputs[name] = x
+        if self.num_classes is not None:
+            x = self.linear(self.avgpool(x).flatten(1))
+            if "linear" in self._out_features:
+                outputs["linear"] = x
         return outputs
+
+    @property
+    @torch.jit.unused
+    def stages(self) -> list[nn.Module]:
+        """The stages, from high to low resolution."""
+        return [getattr(self, name) for name in self.stage_names]
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return {
@@ -188,10 +205,9 @@ class ResNet(Backbone):
         """Stops the training of the stem (1), of res2 too (2), and so on; 0 freezes nothing."""
         if freeze_at >= 1:
             self.stem.freeze()
-        for index, name in enumerate(self.stage_names, start=2):
-            if freeze_at >= index:
-                for block in getattr(self, name):
-                    block.freeze()
+        for stage in self.stages[: max(freeze_at - 1, 0)]:
+            for block in stage:
+                block.freeze()
         return self
 
     @staticmethod

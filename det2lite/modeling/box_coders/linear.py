@@ -21,7 +21,7 @@ class Box2BoxTransformLinear:
     def apply_deltas(self, deltas: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Boxes `(..., k * 4)` from distances `(..., k * 4)`, negative ones read as 0, on `boxes (..., 4)`."""
         boxes = boxes.to(deltas.dtype)
-        parts = torch.relu(deltas).unflatten(-1, (-1, 4))  # (..., k, 4)
+        parts = torch.relu(deltas).unflatten(-1, [-1, 4])  # (..., k, 4)
         if self.normalize_by_size:
             parts = parts * _scale(boxes).unsqueeze(-2)
         center = (0.5 * (boxes[..., :2] + boxes[..., 2:])).unsqueeze(-2)

@@ -48,22 +48,24 @@ class FPN(Backbone):
             raise BadValue(f"MODEL.FPN.FUSE_TYPE {fuse_type!r} is not 'sum' or 'avg'")
         shapes = bottom_up.output_shape()
         strides = [shapes[name].stride for name in in_features]
-        if any(finer * 2 != coarser for finer, coarser in zip(strides[:-1], strides[1:], strict=True)):
-            raise BadValue(f"FPN needs features whose strides double; {in_features} have strides {strides}")
+        _assert_strides_are_log2_contiguous(strides)
         self.in_features = tuple(in_features)
-        self.levels = [int(math.log2(stride)) for stride in strides]
-        for name, level in zip(in_features, self.levels, strict=True):
-            self.add_module(f"fpn_lateral{level}", _pyramid_conv(shapes[name].channels, out_channels, 1, norm))
-            self.add_module(f"fpn_output{level}", _pyramid_conv(out_channels, out_channels, 3, norm))
+        levels = [int(math.log2(stride)) for stride in strides]
+        for name, level in zip(in_features, levels, strict=True):
+            lateral = _pyramid_conv(shapes[name].channels, out_channels, 1, norm)
+            output = _pyramid_conv(out_channels, out_channels, 3, norm)
+            for kind, conv in (("lateral", lateral), ("output", output)):
+                weight_init.c2_xavier_fill(conv)
+                self.add_module(f"fpn_{kind}{level}", conv)
         self.top_block = top_block
         self.bottom_up = bottom_up
-        last = self.levels[-1] + (top_block.num_levels if top_block is not None else 0)
-        self._out_features = [f"p{level}" for level in range(self.levels[0], last + 1)]
-        self._out_feature_strides = {f"p{level}": 2**level for level in range(self.levels[0], last + 1)}
+        last = levels[-1] + (top_block.num_levels if top_block is not None else 0)
+        self._out_features = [f"p{level}" for level in range(levels[0], last + 1)]
+        self._out_feature_strides = {f"p{level}": 2**level for level in range(levels[0], last + 1)}
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
         self._size_divisibility = strides[-1]
         self._square_pad = square_pad
-        self._average = fuse_type == "avg"
+        self._fuse_type = fuse_type
 
     @property
     def size_divisibility(self) -> int:
@@ -76,24 +78,46 @@ class FPN(Backbone):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: `(N, C, H, W)`. Returns `p<level>: (N, out_channels, H / 2**level, W / 2**level)`."""
         features = self.bottom_up(x)
-        merged, results = None, {}
-        for name, level in zip(reversed(self.in_features), reversed(self.levels), strict=True):
-            lateral = getattr(self, f"fpn_lateral{level}")(features[name])
-            if merged is not None:
-                lateral = lateral + F.interpolate(merged, scale_factor=2.0, mode="nearest")
-                lateral = lateral / 2 if self._average else lateral
-            merged = lateral
-            results[f"p{level}"] = getattr(self, f"fpn_output{level}")(merged)
-        results = dict(reversed(results.items()))
+        # Children come as they were added, from high to low resolution. TorchScript unrolls loops over them, and
+        # must be told by an attribute which are no convolutions, as it compiles the call of each.
+        merged: list[torch.Tensor] = []
+        for name, module in self.named_children():
+            if (not torch.jit.is_scripting() or hasattr(module, "kernel_size")) and name.startswith("fpn_lateral"):
+                merged.append(module(features[self.in_features[len(merged)]]))
+        for i in range(len(merged) - 2, -1, -1):
+            merged[i] = merged[i] + F.interpolate(merged[i + 1], scale_factor=2.0, mode="nearest")
+            if self._fuse_type == "avg":
+                merged[i] = merged[i] / 2
+        maps: list[torch.Tensor] = []
+        for name, module in self.named_children():
+            if (not torch.jit.is_scripting() or hasattr(module, "kernel_size")) and name.startswith("fpn_output"):
+                maps.append(module(merged[len(maps)]))
         if self.top_block is not None:
             source = self.top_block.in_feature
-            coarser = self.top_block(features[source] if source in features else results[source])
-            results.update(zip(self._out_features[len(self.levels) :], coarser, strict=True))
-        return results
+            top = features[source] if source in features else maps[self._out_features.index(source)]
+            maps.extend(self.top_block(top))
+        return {name: feature for name, feature in zip(self._out_features, maps)}  # noqa: B905, C416 - TorchScript
+
+    @property
+    @torch.jit.unused
+    def lateral_convs(self) -> list[nn.Module]:
+        """The 1x1 convolutions, in the order of the top-down path: from low to high resolution."""
+        return [module for name, module in self.named_children() if name.startswith("fpn_lateral")][::-1]
+
+    @property
+    @torch.jit.unused
+    def output_convs(self) -> list[nn.Module]:
+        """The 3x3 convolutions behind them, in the same order."""
+        return [module for name, module in self.named_children() if name.startswith("fpn_output")][::-1]
+
+
+def _assert_strides_are_log2_contiguous(strides: list[int]) -> None:
+    if any(finer * 2 != coarser for finer, coarser in zip(strides[:-1], strides[1:], strict=True)):
+        raise BadValue(f"a feature pyramid needs features whose strides double, not {strides}")
 
 
 def _pyramid_conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> Conv2d:
-    conv = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
@@ -101,15 +125,15 @@ def _pyramid_conv(in_channels: int, out_channels: int, kernel_size: int, norm: s
         bias=norm == "",
         norm=get_norm(norm, out_channels),
     )
-    weight_init.c2_xavier_fill(conv)
-    return conv
 
 
 class LastLevelMaxPool(nn.Module):
     """P6 of Faster R-CNN: P5 at every other position."""
 
-    num_levels = 1
-    in_feature = "p5"
+    def __init__(self):
+        super().__init__()
+        self.num_levels = 1
+        self.in_feature = "p5"
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         return [F.max_pool2d(x, kernel_size=1, stride=2)]
@@ -118,10 +142,9 @@ class LastLevelMaxPool(nn.Module):
 class LastLevelP6P7(nn.Module):
     """P6 and P7 of RetinaNet (arXiv 1708.02002): two convolutions of stride 2 on `in_feature`."""
 
-    num_levels = 2
-
     def __init__(self, in_channels: int, out_channels: int, in_feature: str = "res5"):
         super().__init__()
+        self.num_levels = 2
         self.in_feature = in_feature
         self.p6 = nn.Conv2d(in_channels, out_channels, 3, 2, 1)
         self.p7 = nn.Conv2d(out_channels, out_channels, 3, 2, 1)

@@ -3,6 +3,7 @@
 import collections.abc
 import math
 from collections.abc import Iterator, Sequence
+from typing import List  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch import nn
@@ -50,45 +51,47 @@ def _per_feature(values: Sequence, count: int, name: str) -> list:
     return [list(v) for v in values]
 
 
+def _check_count(features: List[torch.Tensor], strides: List[int]) -> None:  # noqa: UP006
+    if len(features) != len(strides):
+        raise ValueError(f"{len(features)} feature maps for anchors of {len(strides)}")
+
+
 class _GridAnchors(nn.Module):
     """What both kinds of anchors share: cell anchors, shifted over the grid of each feature map."""
 
     box_dim: int
 
-    def __init__(self, cell_anchors: list[torch.Tensor], strides: list[int], offset: float):
+    def __init__(self, strides: list[int], offset: float):
         super().__init__()
         if not 0.0 <= offset < 1.0:
             raise BadValue(f"MODEL.ANCHOR_GENERATOR.OFFSET {offset} is not in [0, 1)")
         self.strides = strides
         self.num_features = len(strides)
         self.offset = offset
-        self.cell_anchors = BufferList(cell_anchors)
 
     @property
+    @torch.jit.unused
     def num_anchors(self) -> list[int]:
         """Anchors at each position, one number a feature map."""
         return [len(anchors) for anchors in self.cell_anchors]
 
     @property
+    @torch.jit.unused
     def num_cell_anchors(self) -> list[int]:
         """`num_anchors` under its older name."""
         return self.num_anchors
 
-    def _grid_anchors(self, grid_sizes: list[Sequence[int]]) -> list[torch.Tensor]:
+    def _grid_anchors(self, grid_sizes: List[List[int]]) -> List[torch.Tensor]:  # noqa: UP006
         """All anchors of feature maps of `(height, width)`, each `(height * width * A, box_dim)`, row by row."""
-        return [
-            self._shift(anchors, size, stride)
-            for anchors, size, stride in zip(self.cell_anchors, grid_sizes, self.strides, strict=True)
-        ]
-
-    def _shift(self, anchors: torch.Tensor, grid_size: Sequence[int], stride: int) -> torch.Tensor:
-        height, width = grid_size
-        options = {"device": anchors.device, "dtype": torch.float32}
-        x = torch.arange(width, **options).add_(self.offset).mul_(stride)
-        y = torch.arange(height, **options).add_(self.offset).mul_(stride)
-        y, x = torch.meshgrid(y, x, indexing="ij")
-        shifts = self._shifts(x.reshape(-1), y.reshape(-1))  # (H*W, box_dim)
-        return (shifts[:, None] + anchors[None]).reshape(-1, self.box_dim)  # (H*W*A, box_dim)
+        anchors: List[torch.Tensor] = []  # noqa: UP006
+        for i, cell in enumerate([buffer for _, buffer in self.cell_anchors.named_buffers()]):
+            height, width = grid_sizes[i][0], grid_sizes[i][1]
+            x = (torch.arange(width, dtype=torch.float32, device=cell.device) + self.offset) * self.strides[i]
+            y = (torch.arange(height, dtype=torch.float32, device=cell.device) + self.offset) * self.strides[i]
+            y, x = torch.meshgrid(y, x, indexing="ij")
+            shifts = self._shifts(x.reshape(-1), y.reshape(-1))  # (H*W, box_dim)
+            anchors.append((shifts[:, None] + cell[None]).reshape(-1, cell.shape[1]))  # (H*W*A, box_dim)
+        return anchors
 
     def _shifts(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
@@ -106,13 +109,11 @@ class DefaultAnchorGenerator(_GridAnchors):
 
     @configurable
     def __init__(self, *, sizes: list, aspect_ratios: list, strides: list[int], offset: float = 0.5):
+        super().__init__(strides, offset)
         sizes = _per_feature(sizes, len(strides), "sizes")
         aspect_ratios = _per_feature(aspect_ratios, len(strides), "aspect_ratios")
-        cells = [
-            self.generate_cell_anchors(size, ratios).float()
-            for size, ratios in zip(sizes, aspect_ratios, strict=True)
-        ]
-        super().__init__(cells, strides, offset)
+        cells = [self.generate_cell_anchors(*one).float() for one in zip(sizes, aspect_ratios, strict=True)]
+        self.cell_anchors = BufferList(cells)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: list[ShapeSpec]) -> dict:
@@ -138,9 +139,11 @@ class DefaultAnchorGenerator(_GridAnchors):
     def _shifts(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return torch.stack([x, y, x, y], dim=1)
 
-    def forward(self, features: list[torch.Tensor]) -> list[Boxes]:
+    def forward(self, features: List[torch.Tensor]) -> List[Boxes]:  # noqa: UP006
         """features: maps `(N, C, H, W)`. Returns their anchors, the same for every image of the batch."""
-        return [Boxes(anchors) for anchors in self._grid_anchors([f.shape[-2:] for f in features])]
+        _check_count(features, self.strides)
+        sizes = [[feature.shape[-2], feature.shape[-1]] for feature in features]
+        return [Boxes(anchors) for anchors in self._grid_anchors(sizes)]
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()
@@ -153,11 +156,11 @@ class RotatedAnchorGenerator(_GridAnchors):
     def __init__(
         self, *, sizes: list, aspect_ratios: list, strides: list[int], angles: list, offset: float = 0.5
     ):
+        super().__init__(strides, offset)
         count = len(strides)
         parts = [_per_feature(v, count, n) for v, n in ((sizes, "sizes"), (aspect_ratios, "aspect_ratios"))]
         parts.append(_per_feature(angles, count, "angles"))
-        cells = [self.generate_cell_anchors(*one).float() for one in zip(*parts, strict=True)]
-        super().__init__(cells, strides, offset)
+        self.cell_anchors = BufferList([self.generate_cell_anchors(*one).float() for one in zip(*parts, strict=True)])
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: list[ShapeSpec]) -> dict:
@@ -182,6 +185,8 @@ class RotatedAnchorGenerator(_GridAnchors):
         zero = torch.zeros_like(x)
         return torch.stack([x, y, zero, zero, zero], dim=1)
 
-    def forward(self, features: list[torch.Tensor]) -> list[RotatedBoxes]:
+    def forward(self, features: List[torch.Tensor]) -> List[RotatedBoxes]:  # noqa: UP006
         """features: maps `(N, C, H, W)`. Returns their anchors, the same for every image of the batch."""
-        return [RotatedBoxes(anchors) for anchors in self._grid_anchors([f.shape[-2:] for f in features])]
+        _check_count(features, self.strides)
+        sizes = [[feature.shape[-2], feature.shape[-1]] for feature in features]
+        return [RotatedBoxes(anchors) for anchors in self._grid_anchors(sizes)]

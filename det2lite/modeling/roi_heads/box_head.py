@@ -33,27 +33,23 @@ class FastRCNNConvFCHead(nn.Sequential):
             raise ValueError("a box head needs a layer; see MODEL.ROI_BOX_HEAD.NUM_CONV and NUM_FC")
         channels = input_shape.channels
         for i, dim in enumerate(conv_dims, start=1):
-            conv = Conv2d(
-                channels,
-                dim,
-                kernel_size=3,
-                padding=1,
-                bias=not conv_norm,
-                norm=get_norm(conv_norm, dim),
-                activation=nn.ReLU(),
-            )
-            weight_init.c2_msra_fill(conv)
+            norm = get_norm(conv_norm, dim)
+            conv = Conv2d(channels, dim, 3, padding=1, bias=not conv_norm, norm=norm, activation=nn.ReLU())
             self.add_module(f"conv{i}", conv)
             channels = dim
         self._output_size = (channels, input_shape.height, input_shape.width)
         for i, dim in enumerate(fc_dims, start=1):
             if i == 1:
                 self.add_module("flatten", nn.Flatten())
-            fc = nn.Linear(int(np.prod(self._output_size)), dim)
-            weight_init.c2_xavier_fill(fc)
-            self.add_module(f"fc{i}", fc)
+            self.add_module(f"fc{i}", nn.Linear(int(np.prod(self._output_size)), dim))
             self.add_module(f"fc_relu{i}", nn.ReLU())
             self._output_size = (dim,)
+        # after all layers are there: a seed then gives the same weights as in Detectron2
+        for layer in self:
+            if isinstance(layer, Conv2d):
+                weight_init.c2_msra_fill(layer)
+            elif isinstance(layer, nn.Linear):
+                weight_init.c2_xavier_fill(layer)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -67,9 +63,12 @@ class FastRCNNConvFCHead(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: `(R, C, H, W)`. Returns `(R, fc_dims[-1])`, or maps where there is no fully connected layer."""
-        return super().forward(x)
+        for layer in self:
+            x = layer(x)
+        return x
 
     @property
+    @torch.jit.unused
     def output_shape(self) -> ShapeSpec:
         """Shape of the output without its first dimension."""
         return ShapeSpec(**dict(zip(("channels", "height", "width"), self._output_size, strict=False)))

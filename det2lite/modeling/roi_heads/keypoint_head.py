@@ -1,5 +1,6 @@
 """Keypoints of regions as heatmaps, Mask R-CNN, arXiv 1703.06870."""
 
+import itertools
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ __all__ = [
 ROI_KEYPOINT_HEAD_REGISTRY = Registry("ROI_KEYPOINT_HEAD")
 ROI_KEYPOINT_HEAD_REGISTRY.__doc__ = "Modules called with `(cfg, input_shape)`; see `BaseKeypointRCNNHead`."
 
+_skipped_batches = itertools.count(1)  # of this process
+
 
 def build_keypoint_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
     """The keypoint head of `cfg.MODEL.ROI_KEYPOINT_HEAD.NAME`."""
@@ -47,7 +50,7 @@ def keypoint_rcnn_loss(
             visible.append(valid.flatten())
     chosen = torch.cat(visible).bool().nonzero().squeeze(1) if visible else None
     if chosen is None or not len(chosen):
-        get_event_storage().put_scalar("kpts_num_skipped_batches", 1.0, smoothing_hint=False)
+        get_event_storage().put_scalar("kpts_num_skipped_batches", next(_skipped_batches), smoothing_hint=False)
         return pred_keypoint_logits.sum() * 0
     logits = pred_keypoint_logits.flatten(0, 1).flatten(1)  # (R * K, S * S)
     loss = F.cross_entropy(logits[chosen], torch.cat(heatmaps)[chosen], reduction="sum")

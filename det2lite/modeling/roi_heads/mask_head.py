@@ -25,6 +25,8 @@ __all__ = [
 ROI_MASK_HEAD_REGISTRY = Registry("ROI_MASK_HEAD")
 ROI_MASK_HEAD_REGISTRY.__doc__ = "Modules called with `(cfg, input_shape)`; see `BaseMaskRCNNHead`."
 
+MAX_DRAWN = 10  # masks in a picture, one below the other
+
 
 def build_mask_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
     """The mask head of `cfg.MODEL.ROI_MASK_HEAD.NAME`."""
@@ -50,9 +52,9 @@ def mask_rcnn_loss(
         _log_accuracy(logits > 0, target.bool())
         storage = get_event_storage()
         if vis_period > 0 and storage.iter % vis_period == 0:
-            for name, pictures in (("prediction", logits.sigmoid()), ("GT", target.float())):
-                row = torch.cat(list(pictures[:10]), dim=1)  # (M, 10 * M)
-                storage.put_image(f"Left: mask {name}", row[None].expand(3, -1, -1))
+            pair = torch.cat([logits.sigmoid().float(), target.float()], dim=2)  # (R, M, 2 * M)
+            picture = pair[:MAX_DRAWN].flatten(0, 1)
+            storage.put_image("Left: mask prediction;   Right: mask GT", picture.expand(3, -1, -1))
     return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="mean")
 
 
@@ -125,22 +127,17 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
             raise ValueError("a mask head needs conv_dims; see MODEL.ROI_MASK_HEAD.NUM_CONV and CONV_DIM")
         channels = input_shape.channels
         for i, dim in enumerate(conv_dims[:-1], start=1):
-            conv = Conv2d(
-                channels,
-                dim,
-                kernel_size=3,
-                padding=1,
-                bias=not conv_norm,
-                norm=get_norm(conv_norm, dim),
-                activation=nn.ReLU(),
-            )
-            weight_init.c2_msra_fill(conv)
+            norm = get_norm(conv_norm, dim)
+            conv = Conv2d(channels, dim, 3, padding=1, bias=not conv_norm, norm=norm, activation=nn.ReLU())
             self.add_module(f"mask_fcn{i}", conv)
             channels = dim
         self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
         self.add_module("deconv_relu", nn.ReLU())
-        weight_init.c2_msra_fill(self.deconv)
         self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
+        # after all layers are there: a seed then gives the same weights as in Detectron2
+        for layer in self:
+            if isinstance(layer, Conv2d | ConvTranspose2d) and layer is not self.predictor:
+                weight_init.c2_msra_fill(layer)
         nn.init.normal_(self.predictor.weight, std=0.001)
         nn.init.zeros_(self.predictor.bias)
 
