@@ -18,6 +18,10 @@ HERE = Path(__file__).parent
 SUFFIX = ".yaml"
 
 
+class UnknownConfig(UnknownName, RuntimeError):
+    """A config that the zoo does not have, or has no checkpoint of."""
+
+
 @cache
 def config_root() -> Path:
     """The folder of the configs: `configs/` of a checkout, or its copy in an installed package."""
@@ -43,19 +47,19 @@ def _published() -> dict:
 
 
 def get_checkpoint_url(config_path: str) -> str:
-    """Address of the checkpoint that Detectron2 published for a config. Raises `UnknownName`."""
-    name = config_path.removesuffix(SUFFIX)
+    """Address of the checkpoint that Detectron2 published for a config. Raises `UnknownConfig`."""
+    name = config_path.removesuffix(SUFFIX).removesuffix(".py")
     published = _published()
     if name not in published["config_to_suffix"]:
         hint = close_names(name, published["config_to_suffix"])
-        raise UnknownName(f"no published checkpoint for {config_path!r}{hint}")
+        raise UnknownConfig(f"no published checkpoint for {config_path!r}{hint}")
     return f"{published['prefix']}{name}/{published['config_to_suffix'][name]}"
 
 
 def get_config_file(config_path: str) -> str:
     """Path of a config on this machine. config_path: a name such as `COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml`.
 
-    Raises `UnknownName` (also a RuntimeError) for a name that is not in the zoo.
+    Raises `UnknownConfig` for a name that is not in the zoo.
     """
     root = config_root().resolve()
     path = (root / config_path).resolve()
@@ -63,10 +67,6 @@ def get_config_file(config_path: str) -> str:
         hint = close_names(config_path, config_names()) or f"; see {root}"
         raise UnknownConfig(f"no config {config_path!r} in the model zoo{hint}")
     return str(path)
-
-
-class UnknownConfig(UnknownName, RuntimeError):
-    """A config name that the zoo does not have."""
 
 
 def get_config(config_path: str, trained: bool = False) -> CfgNode:

@@ -2,10 +2,10 @@
 
 import torch
 
-from det2lite.layers import batched_nms
+from det2lite.layers import batched_nms, shapes_to_tensor
 from det2lite.structures import Boxes, Instances
 
-__all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals"]
+__all__ = ["add_ground_truth_to_proposals", "box_limits", "find_top_rpn_proposals"]
 
 
 def find_top_rpn_proposals(
@@ -44,7 +44,10 @@ def find_top_rpn_proposals(
 
 def best_of_level(logits: torch.Tensor, topk: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores and indices `(N, min(R, topk))` of the best predictions of each image. logits: `(N, R)`."""
-    return logits.topk(min(logits.shape[1], topk), dim=1)
+    count = logits.shape[1]
+    # a traced size stays a tensor, so that the trace serves inputs of other sizes
+    count = count.clamp(max=topk) if isinstance(count, torch.Tensor) else min(count, topk)
+    return logits.topk(count, dim=1)
 
 
 def select_proposals(
@@ -65,7 +68,8 @@ def select_proposals(
     finite = torch.isfinite(boxes).all(dim=2) & torch.isfinite(scores)  # (N, K)
     if training and not finite.all():
         raise FloatingPointError("predicted boxes or scores contain Inf or NaN: training has diverged")
-    boxes = _clip(torch.where(finite[..., None], boxes, 0), image_sizes)
+    boxes = torch.where(finite[..., None], boxes, 0).clamp(min=0)
+    boxes = torch.minimum(boxes, box_limits(image_sizes, boxes)[:, None])
     size = boxes[..., 2:] - boxes[..., :2]
     usable = finite & (size > min_box_size).all(dim=2)
     image_of = torch.arange(num_images, device=boxes.device)[:, None].expand_as(scores)
@@ -81,11 +85,10 @@ def select_proposals(
     return results
 
 
-def _clip(boxes: torch.Tensor, image_sizes: list[tuple[int, int]]) -> torch.Tensor:
-    """Boxes `(N, K, 4)` cut at the borders of their images."""
-    limits = torch.tensor([[w, h, w, h] for h, w in image_sizes], dtype=boxes.dtype)
-    limits = limits.to(boxes.device, non_blocking=True)[:, None]  # (N, 1, 4)
-    return torch.minimum(boxes.clamp(min=0), limits)
+def box_limits(image_sizes: list[tuple[int, int]], like: torch.Tensor) -> torch.Tensor:
+    """The largest coordinates of a box in each image of `(height, width)`: `(N, 4)` XYXY, type and device of `like`."""
+    limits = shapes_to_tensor([side for height, width in image_sizes for side in (width, height, width, height)])
+    return limits.reshape(-1, 4).to(like.dtype).to(like.device, non_blocking=True)
 
 
 def add_ground_truth_to_proposals(
