@@ -8,6 +8,7 @@ from det2lite.evaluation.evaluator import (
     inference_context,
     inference_on_dataset,
 )
+from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
 from det2lite.evaluation.testing import flatten_results_dict, print_csv_format, verify_results
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "DatasetEvaluator",
     "DatasetEvaluators",
     "EVALUATOR_REGISTRY",
+    "SemSegEvaluator",
     "build_evaluator",
     "flatten_results_dict",
     "inference_context",

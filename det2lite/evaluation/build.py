@@ -7,6 +7,7 @@ from typing import Any
 from det2lite.data import MetadataCatalog
 from det2lite.evaluation.coco_evaluation import COCOEvaluator
 from det2lite.evaluation.evaluator import DatasetEvaluator
+from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
 from det2lite.utils.errors import UnknownName, close_names
 from det2lite.utils.registry import Registry
 
@@ -23,6 +24,12 @@ def coco(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluato
     """Boxes, masks and keypoints by COCO's protocol."""
     sigmas = tuple(cfg.TEST.KEYPOINT_OKS_SIGMAS)
     return COCOEvaluator(dataset_name, output_dir=output_dir, kpt_oks_sigmas=sigmas)
+
+
+@EVALUATOR_REGISTRY.register()
+def sem_seg(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """The class of each pixel."""
+    return SemSegEvaluator(dataset_name, output_dir=output_dir)
 
 
 def build_evaluator(cfg: Any, dataset_name: str, output_dir: str | None = None) -> DatasetEvaluator:
