@@ -14,6 +14,7 @@ FLOORS = [
     {"checkpoint", "evaluation"},
     {"engine"},
     {"model_zoo", "export"},
+    {"compat"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
