@@ -126,7 +126,8 @@ def segmentation(segment: Segment, visible: np.ndarray) -> list | dict:
 def keypoints(segment: Segment, visible: np.ndarray) -> list[int]:
     """x, y, visibility of each corner of a triangle; zeros for other shapes and for corners beyond the picture.
 
-    As in COCO x and y name a pixel; visibility is 2 where the object owns that pixel or a neighbour of it, else 1.
+    As in COCO x and y name a pixel; visibility is 1 where more than half of the object around the corner is covered,
+    else 2.
     """
     values = []
     height, width = visible.shape
@@ -135,8 +136,9 @@ def keypoints(segment: Segment, visible: np.ndarray) -> list[int]:
             values += [0, 0, 0]
             continue
         x, y = int(corner[0]) // UNITS, int(corner[1]) // UNITS
-        seen = visible[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].any()
-        values += [x, y, 2 if seen else 1]
+        near = slice(max(y - 2, 0), y + 3), slice(max(x - 2, 0), x + 3)
+        covered = 2 * int(visible[near].sum()) < int(segment.solid[near].sum())
+        values += [x, y, 1 if covered else 2]
     return values
 
 

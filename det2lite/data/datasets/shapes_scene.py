@@ -11,11 +11,11 @@ THING_NAMES = ("circle", "rectangle", "triangle", "star", "cross")
 STUFF_NAMES = ("clouds", "stripes", "checks")
 CORNER_NAMES = ("top", "right", "left")  # of the triangle, which is never turned so far that they change places
 IMAGE_SIZES = ((128, 160), (160, 128), (144, 144), (128, 128), (112, 160), (160, 112), (136, 152), (152, 136))
-RADII = ((11, 16), (16, 26), (20, 32), (26, 40))  # pixels; each range is as likely
+RADII = ((12, 17), (17, 26), (20, 32), (26, 40))  # pixels; each range is as likely
 LARGE_RADII = (52, 68)
 
 NO_SEGMENT = -1  # a pixel that belongs to nothing: the seam between two stuff regions
-MIN_VISIBLE = 50  # percent of its own pixels that an object keeps, whatever comes to lie on it
+MIN_VISIBLE = 55  # percent of its own pixels that an object keeps, whatever comes to lie on it
 MAX_BOX_IOU = 55  # percent; two boxes closer than this would be one to any detector
 SOLID = draw.FULL_COVERAGE // 2  # a pixel covered to a half is the object's
 
@@ -69,7 +69,7 @@ def shape_outline(dice: Dice, label: int, radius: int) -> np.ndarray:
 def paint(dice: Dice, height: int, width: int, colour: np.ndarray) -> np.ndarray:
     """A surface (H, W, 3) of mostly one colour: plain, fading, striped or cloudy."""
     kind = dice.choose(("plain", "fading", "striped", "cloudy"))
-    depth = dice.integer(20, 45)
+    depth = dice.integer(8, 26)
     if kind == "fading":
         change = draw.ramp(height, width, dice.integer(0, 359)) // UNITS % (2 * 64)
         change = np.abs(change - 64) * 4
@@ -82,11 +82,14 @@ def paint(dice: Dice, height: int, width: int, colour: np.ndarray) -> np.ndarray
     return colour + ((change - 128) * depth // 128)[..., None]
 
 
-def far_colour(dice: Dice, others: list[np.ndarray]) -> np.ndarray:
-    """A colour that can be told from all others: the best of a few tries, so that none is impossible."""
-    tries = dice.integers(20, 235, (8, 3))
-    distances = np.abs(tries[:, None] - np.stack(others)).sum(axis=2).min(axis=1)  # (8,)
-    return tries[np.argmax(np.minimum(distances, 170))]  # far enough is enough: no need for glaring colours
+def far_colour(dice: Dice, ground: list[np.ndarray], others: list[np.ndarray]) -> np.ndarray:
+    """A colour that can be told from the ground's, and less clearly from other shapes': the best of a few tries."""
+    tries = dice.integers(20, 235, (12, 3))
+    score = 0
+    for colours, enough in ((ground, 200), (others, 100)):  # far enough is enough: no need for glaring colours
+        if colours:
+            score += np.minimum(np.abs(tries[:, None] - np.stack(colours)).sum(axis=2).min(axis=1), enough)  # (12,)
+    return tries[np.argmax(score)]
 
 
 def draw_ground(dice: Dice, height: int, width: int) -> tuple[Scene, list[np.ndarray]]:
@@ -105,7 +108,7 @@ def draw_ground(dice: Dice, height: int, width: int) -> tuple[Scene, list[np.nda
     colours = []
     for region, label in enumerate(labels):
         light = dice.integers(50, 205, (3,))
-        dark = np.clip(light + dice.choose((-1, 1)) * dice.integers(20, 60, (3,)), 10, 245)
+        dark = np.clip(light + dice.choose((-1, 1)) * dice.integers(8, 36, (3,)), 10, 245)
         if STUFF_NAMES[label] == "clouds":
             texture = draw.clouds(dice, height, width, dice.integer(14, 40))
         elif STUFF_NAMES[label] == "stripes":
@@ -127,18 +130,16 @@ def solid_pixels(outline: np.ndarray, height: int, width: int) -> np.ndarray:
     return solid
 
 
-def lay(scene: Scene, dice: Dice, outline: np.ndarray, colours: list[np.ndarray]) -> np.ndarray:
-    """Paint one shape over the picture, in a colour far from `colours`. Returns the colour."""
+def lay(scene: Scene, dice: Dice, outline: np.ndarray, colour: np.ndarray) -> None:
+    """Paint one shape over the picture."""
     rows, columns = draw.window(outline, *scene.owner.shape)
-    colour = far_colour(dice, colours)
     surface = paint(dice, rows.stop - rows.start, columns.stop - columns.start, colour)
-    if dice.chance(40):  # a rim, darker or lighter than the shape
+    if dice.chance(30):  # a rim, darker or lighter than the shape
         centre = outline.mean(axis=0).astype(np.int64)
         core = draw.coverage_in(centre + (outline - centre) * 84 // 100, rows, columns)
-        surface = draw.blend(colour + dice.choose((-60, 60)), surface, core)
+        surface = draw.blend(colour + dice.choose((-45, 45)), surface, core)
     cover = draw.coverage_in(outline, rows, columns)
     scene.image[rows, columns] = draw.blend(scene.image[rows, columns], surface, cover)
-    return colour
 
 
 def add_crowd(scene: Scene, dice: Dice, ground: list[np.ndarray]) -> None:
@@ -151,7 +152,7 @@ def add_crowd(scene: Scene, dice: Dice, ground: list[np.ndarray]) -> None:
     for _ in range(dice.integer(12, 20)):
         offset = dice.integers(-reach, reach, (2,))
         outline = shape_outline(dice, label, dice.integer(4 * UNITS, 6 * UNITS)) + (centre + offset) * UNITS
-        lay(scene, dice, outline, ground)
+        lay(scene, dice, outline, far_colour(dice, ground, []))
         heap |= solid_pixels(outline, height, width)
     heap = draw.grown(heap, 1)
     scene.owner[heap] = len(scene.segments)
@@ -201,8 +202,8 @@ def draw_centre(scene: Scene, dice: Dice, radius: int) -> np.ndarray:
     return np.array([dice.integer(margin, width * UNITS - margin), dice.integer(margin, height * UNITS - margin)])
 
 
-def add_thing(scene: Scene, dice: Dice, label: int, radius: int, colours: list[np.ndarray]) -> None:
-    """Lay one object where it fits; after some tries without luck the picture stays as it is."""
+def add_thing(scene: Scene, dice: Dice, label: int, radius: int, colour: np.ndarray) -> bool:
+    """Lay one object where it fits; False after some tries without luck, and the picture stays as it is."""
     height, width = scene.owner.shape
     shape = shape_outline(dice, label, radius)
     for _ in range(10):
@@ -211,30 +212,34 @@ def add_thing(scene: Scene, dice: Dice, label: int, radius: int, colours: list[n
         if fits(scene, outline, solid):
             break
     else:
-        return
-    colours.append(lay(scene, dice, outline, colours))
+        return False
+    lay(scene, dice, outline, colour)
     inside = (outline.min(axis=0) >= 0).all() and (outline.max(axis=0) <= (width * UNITS, height * UNITS)).all()
     corners = outline[: len(CORNER_NAMES)] if THING_NAMES[label] == "triangle" else None
     scene.owner[solid] = len(scene.segments)
     scene.segments.append(Segment(label, outline=outline if inside else None, corners=corners, solid=solid))
+    return True
 
 
 def draw_scene(key: tuple[int, ...]) -> Scene:
     """The picture of a key such as (seed, split, index); no other picture has a part in it."""
     dice = Dice(key)
     height, width = dice.choose(IMAGE_SIZES)
-    scene, colours = draw_ground(dice, height, width)
+    scene, ground = draw_ground(dice, height, width)
     if not dice.chance(6):  # else a picture without any object
         if dice.chance(8):
-            add_crowd(scene, dice, colours)
+            add_crowd(scene, dice, ground)
         things = [
             (dice.integer(*dice.choose(RADII)), dice.integer(0, len(THING_NAMES) - 1))
-            for _ in range(dice.integer(1, 7))
+            for _ in range(dice.choose((1, 2, 2, 3, 3, 4, 4, 5, 6, 7)))
         ]
         if dice.chance(15):
             things[0] = dice.integer(*LARGE_RADII), dice.choose((0, 1, 1, 2, 3, 4))
+        used = []
         for radius, label in sorted(things, reverse=dice.chance(85)):  # large ones below, mostly
-            add_thing(scene, dice, label, radius * UNITS, colours)
+            colour = far_colour(dice, ground, used)
+            if add_thing(scene, dice, label, radius * UNITS, colour):
+                used.append(colour)
     grain = dice.integer(3, 10)
     scene.image = scene.image + dice.integers(-grain, grain, (height, width, 3))
     scene.image = np.clip(scene.image, 0, 255).astype(np.uint8)
