@@ -11,7 +11,11 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "det2lite/__init__.py").rea
 
 def data_files() -> dict[str, list[str]]:
     """Files beside the code: those of configs/ become the package `det2lite.model_zoo.configs`."""
-    return {"det2lite.model_zoo.configs": ["**/*.yaml", "*.yaml"], "det2lite.model_zoo": ["*.json"]}
+    return {
+        "det2lite.model_zoo.configs": ["**/*.yaml", "*.yaml"],
+        "det2lite.model_zoo": ["*.json"],
+        "det2lite.data.datasets": ["*.txt"],
+    }
 
 
 setup(
@@ -36,7 +40,7 @@ setup(
         "termcolor>=2.0",
         "tabulate>=0.9",
         "tensorboard>=2.14",
-        "hotcoco>=0.1",
+        "hotcoco>=1.3",
         "numpy>=1.26",
         "Pillow>=10.0",
         "matplotlib>=3.7",

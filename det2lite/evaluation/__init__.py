@@ -8,11 +8,13 @@ from det2lite.evaluation.evaluator import (
     inference_context,
     inference_on_dataset,
 )
+from det2lite.evaluation.panoptic_evaluation import COCOPanopticEvaluator
 from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
 from det2lite.evaluation.testing import flatten_results_dict, print_csv_format, verify_results
 
 __all__ = [
     "COCOEvaluator",
+    "COCOPanopticEvaluator",
     "DatasetEvaluator",
     "DatasetEvaluators",
     "EVALUATOR_REGISTRY",

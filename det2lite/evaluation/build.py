@@ -6,7 +6,8 @@ from typing import Any
 
 from det2lite.data import MetadataCatalog
 from det2lite.evaluation.coco_evaluation import COCOEvaluator
-from det2lite.evaluation.evaluator import DatasetEvaluator
+from det2lite.evaluation.evaluator import DatasetEvaluator, DatasetEvaluators
+from det2lite.evaluation.panoptic_evaluation import COCOPanopticEvaluator
 from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
 from det2lite.utils.errors import UnknownName, close_names
 from det2lite.utils.registry import Registry
@@ -30,6 +31,19 @@ def coco(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluato
 def sem_seg(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
     """The class of each pixel."""
     return SemSegEvaluator(dataset_name, output_dir=output_dir)
+
+
+@EVALUATOR_REGISTRY.register()
+def coco_panoptic_seg(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """Segments, and where the data set has them instances and semantic maps."""
+    metadata = MetadataCatalog.get(dataset_name)
+    evaluators = []
+    if metadata.get("sem_seg_root") is not None:
+        evaluators.append(SemSegEvaluator(dataset_name, output_dir=output_dir))
+    if metadata.get("json_file") is not None:
+        evaluators.append(coco(cfg, dataset_name, output_dir))
+    evaluators.append(COCOPanopticEvaluator(dataset_name, output_dir))
+    return DatasetEvaluators(evaluators)
 
 
 def build_evaluator(cfg: Any, dataset_name: str, output_dir: str | None = None) -> DatasetEvaluator:
