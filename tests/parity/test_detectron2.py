@@ -25,6 +25,17 @@ NAMES = sorted(path.relative_to(GOLDEN).with_suffix("").as_posix() for path in G
 TRAJECTORIES = json.loads((HERE / "reference" / "trajectory.json").read_text())
 OVERRIDES = json.loads((HERE / "reference" / "overrides.json").read_text())
 RTOL = 2e-3
+# one of each kind of model; the others differ by depth, data set or a setting that a small test has too
+QUICK = {
+    "COCO-Detection/faster_rcnn_R_50_C4_1x",
+    "COCO-Detection/retinanet_R_50_FPN_1x",
+    "COCO-InstanceSegmentation/mask_rcnn_R_50_DC5_1x",
+    "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
+    "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x",
+    "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x",
+    "Misc/cascade_mask_rcnn_R_50_FPN_1x",
+    "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5",
+}
 
 
 def unit_noise(name: str, shape: tuple) -> np.ndarray:
@@ -117,9 +128,17 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def read_reference(name: str) -> dict:
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def marks(name: str) -> list:
+    return [] if name in QUICK or "same_as" in read_reference(name) else [pytest.mark.slow]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NAMES])
 def test_agrees_with_detectron2(name):
-    reference = json.loads((GOLDEN / f"{name}.json").read_text())
+    reference = read_reference(name)
     if "same_as" in reference:  # the same network under another schedule
         ours, other = (model_zoo.get_config(f"{n}.yaml").MODEL for n in (name, reference["same_as"]))
         other.WEIGHTS = ours.WEIGHTS
@@ -183,7 +202,7 @@ def check_instances(instances: Instances, wanted: dict) -> None:
             close(field[: len(value)], value, atol=0.05 if pixels else 2e-4, what=key)
 
 
-@pytest.mark.parametrize("name", [n for n in TRAJECTORIES if n in NAMES])
+@pytest.mark.parametrize("name", TRAJECTORIES)
 def test_steps_of_the_optimizer(name):
     cfg = zoo_config(name, OVERRIDES)
     cfg.SOLVER.BASE_LR, cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.STEPS, cfg.SOLVER.MAX_ITER = 0.0002, 4, (5,), 8

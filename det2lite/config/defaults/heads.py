@@ -122,3 +122,17 @@ RETINANET = {
     "BBOX_REG_LOSS_TYPE": "smooth_l1",  # or "giou", "diou", "ciou"
     "NORM": "",  # of the branches: "", "BN", "GN", ...
 }
+
+FCOS = {
+    "NUM_CLASSES": 80,  # without background
+    "IN_FEATURES": ["p3", "p4", "p5", "p6", "p7"],
+    "NUM_CONVS": 4,  # in each of the two branches
+    "PRIOR_PROB": 0.01,  # of an object, at the start of training
+    "CENTER_SAMPLING_RADIUS": 1.5,  # strides around an object's centre in which it is learnt
+    "SCORE_THRESH_TEST": 0.2,  # detections with a lower score are dropped
+    "TOPK_CANDIDATES_TEST": 1000,  # per feature map
+    "NMS_THRESH_TEST": 0.6,  # IoU over which the lower score of a class is dropped
+    "FOCAL_LOSS_GAMMA": 2.0,  # 0 is cross entropy; more looks away from easy examples
+    "FOCAL_LOSS_ALPHA": 0.25,  # weight of objects, against 1 - alpha of background
+    "NORM": "GN",  # of the branches: "", "BN", "GN", ...
+}

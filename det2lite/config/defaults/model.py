@@ -1,6 +1,7 @@
 """Defaults of MODEL. Names of components are those of their registries."""
 
 from det2lite.config.defaults.heads import (
+    FCOS,
     PANOPTIC_FPN,
     RETINANET,
     ROI_BOX_CASCADE_HEAD,
@@ -71,5 +72,6 @@ MODEL = {
     "SEM_SEG_HEAD": SEM_SEG_HEAD,
     "PANOPTIC_FPN": PANOPTIC_FPN,
     "RETINANET": RETINANET,
+    "FCOS": FCOS,
     "RESNETS": RESNETS,
 }

@@ -3,6 +3,7 @@
 from det2lite.layers.losses.classification import (
     federated_classes,
     federated_sigmoid_loss,
+    focal_loss_of_labels,
     sigmoid_focal_loss,
 )
 from det2lite.layers.losses.iou import ciou_loss, diou_loss, giou_loss, iou_loss
@@ -13,6 +14,7 @@ __all__ = [
     "diou_loss",
     "federated_classes",
     "federated_sigmoid_loss",
+    "focal_loss_of_labels",
     "giou_loss",
     "iou_loss",
     "l1_loss",

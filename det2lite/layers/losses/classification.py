@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from det2lite.utils.fvcore_nn import sigmoid_focal_loss
 
-__all__ = ["federated_classes", "federated_sigmoid_loss", "sigmoid_focal_loss"]
+__all__ = ["federated_classes", "federated_sigmoid_loss", "focal_loss_of_labels", "sigmoid_focal_loss"]
 
 
 def federated_classes(
@@ -45,3 +45,22 @@ def federated_sigmoid_loss(
         asked[classes] = 1
         loss = loss * asked[:num_classes]
     return loss.sum() / len(logits)
+
+
+def focal_loss_of_labels(logits: torch.Tensor, labels: torch.Tensor, alpha: float, gamma: float) -> torch.Tensor:
+    """Summed `sigmoid_focal_loss` of labels, without writing them out as zeros and ones. RetinaNet, arXiv 1708.02002.
+
+    logits: (..., K). labels: (...), in [0, K), K for the background, -1 where nothing is learnt. alpha: weight of
+    the objects, 1 - alpha that of the background; negative for no weights.
+    """
+    num_classes = logits.shape[-1]
+    object_weight, other_weight = (alpha, 1 - alpha) if alpha >= 0 else (1.0, 1.0)
+    as_background = other_weight * logits.sigmoid() ** gamma * F.softplus(logits)  # (..., K)
+    total = (as_background * (labels >= 0)[..., None]).sum()
+    # all was counted as background; put right what is an object
+    is_object = (labels >= 0) & (labels < num_classes)
+    index = labels.clamp(0, num_classes - 1)[..., None]
+    own = logits.gather(-1, index)[..., 0]  # (...)
+    as_object = object_weight * (1 - own.sigmoid()) ** gamma * F.softplus(-own)
+    change = as_object - as_background.gather(-1, index)[..., 0]
+    return total + torch.where(is_object, change, 0).sum()

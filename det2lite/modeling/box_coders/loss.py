@@ -27,3 +27,24 @@ def box_regression_loss(
         raise BadValue(f"BBOX_REG_LOSS_TYPE {box_reg_loss_type!r} is not one of {known}")
     boxes = box2box_transform.apply_deltas(pred_deltas, anchors)
     return BOX_LOSSES[box_reg_loss_type](boxes, gt_boxes, reduction="sum")
+
+
+def dense_box_regression_loss(
+    pred_deltas: torch.Tensor,
+    anchors: torch.Tensor,
+    gt_boxes: torch.Tensor,
+    positive: torch.Tensor,
+    box2box_transform,
+    box_reg_loss_type: str = "smooth_l1",
+    smooth_l1_beta: float = 0.0,
+) -> torch.Tensor:
+    """Summed loss of the predictions at `positive (N, R)`. pred_deltas, gt_boxes `(N, R, B)`; anchors `(R, B)`."""
+    image, row = positive.nonzero(as_tuple=True)
+    return box_regression_loss(
+        pred_deltas[image, row],
+        anchors[row],
+        gt_boxes[image, row],
+        box2box_transform,
+        box_reg_loss_type,
+        smooth_l1_beta,
+    )

@@ -1,6 +1,17 @@
 """Meta-architectures: one file a pipeline."""
 
 from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY, build_model
+from det2lite.modeling.meta_arch.dense_detector import DenseDetector
+from det2lite.modeling.meta_arch.fcos import FCOS
 from det2lite.modeling.meta_arch.rcnn import GeneralizedRCNN, ProposalNetwork
+from det2lite.modeling.meta_arch.retinanet import RetinaNet
 
-__all__ = ["META_ARCH_REGISTRY", "GeneralizedRCNN", "ProposalNetwork", "build_model"]
+__all__ = [
+    "FCOS",
+    "META_ARCH_REGISTRY",
+    "DenseDetector",
+    "GeneralizedRCNN",
+    "ProposalNetwork",
+    "RetinaNet",
+    "build_model",
+]

@@ -1,9 +1,15 @@
 import math
 
+import pytest
 import torch
 from torch.nn import functional as F
 
-from det2lite.layers.losses import federated_classes, federated_sigmoid_loss, sigmoid_focal_loss
+from det2lite.layers.losses import (
+    federated_classes,
+    federated_sigmoid_loss,
+    focal_loss_of_labels,
+    sigmoid_focal_loss,
+)
 
 
 def test_focal_by_hand():
@@ -36,3 +42,26 @@ def test_federated_loss():
     none = torch.zeros(0, 4, requires_grad=True)
     federated_sigmoid_loss(none, torch.zeros(0, dtype=torch.long)).backward()
     assert none.grad.shape == (0, 4)
+
+
+@pytest.mark.parametrize("alpha", [0.25, -1])
+@pytest.mark.parametrize("gamma", [2.0, 1.5])
+def test_focal_of_labels(alpha, gamma):
+    logits = torch.randn(2, 5, 4, requires_grad=True)
+    labels = torch.tensor([[0, 3, 4, -1, 2], [4, 4, -1, 1, 0]])
+    total = focal_loss_of_labels(logits, labels, alpha, gamma)
+    (gradient,) = torch.autograd.grad(total, logits)
+    target = F.one_hot(labels.clamp(min=0), 5)[..., :4].float()[labels >= 0]
+    want = sigmoid_focal_loss(logits[labels >= 0], target, alpha=alpha, gamma=gamma, reduction="sum")
+    (want_gradient,) = torch.autograd.grad(want, logits)
+    torch.testing.assert_close(total, want)
+    torch.testing.assert_close(gradient, want_gradient)
+
+
+def test_focal_of_labels_without_any():
+    logits = torch.zeros(2, 0, 4, requires_grad=True)
+    total = focal_loss_of_labels(logits, torch.zeros(2, 0, dtype=torch.long), 0.25, 2.0)
+    total.backward()
+    assert total == 0 and logits.grad.shape == (2, 0, 4)
+    ignored = focal_loss_of_labels(torch.full((3, 2), 50.0), torch.full((3,), -1), 0.25, 2.0)
+    assert ignored == 0

@@ -1,0 +1,119 @@
+"""One-stage detectors: backbone, and a head that predicts at every position."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from det2lite.data.detection_utils import convert_image_to_rgb
+from det2lite.modeling.backbone import Backbone
+from det2lite.modeling.meta_arch.common import ImageNormalizer, output_size
+from det2lite.modeling.postprocessing import detector_postprocess
+from det2lite.structures import ImageList, Instances
+from det2lite.utils.events import get_event_storage
+
+__all__ = ["DenseDetector", "permute_to_N_HWA_K"]
+
+MAX_DRAWN = 20  # detections in a picture of training
+
+
+def permute_to_N_HWA_K(tensor: torch.Tensor, K: int) -> torch.Tensor:
+    """Predictions `(N, A * K, H, W)` as `(N, H * W * A, K)`, in the order of the anchors."""
+    return tensor.unflatten(1, (-1, K)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+
+
+class DenseDetector(ImageNormalizer):
+    """Base of one-stage detectors; a subclass has `forward_training` and `forward_inference`.
+
+    head: called with a list of feature maps, gives a tuple of lists of maps. head_in_features: names of the feature
+    maps, None for all of the backbone's, from high to low resolution.
+    """
+
+    vis_period = 0  # iterations between pictures of detections; with it a subclass sets `input_format`
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        head_in_features: list[str] | None = None,
+        *,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+    ):
+        super().__init__(pixel_mean, pixel_std)
+        self.backbone = backbone
+        self.head = head
+        if head_in_features is None:
+            shapes = backbone.output_shape()
+            head_in_features = sorted(shapes, key=lambda name: shapes[name].stride)
+        self.head_in_features = head_in_features
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor] | list[dict[str, Any]]:
+        """batched_inputs: a dict an image, with `image (C, H, W)`; in training `instances` with `gt_boxes` and
+        `gt_classes`; `height` and `width` of the wanted output. Returns losses in training, else a dict an image with
+        `instances`."""
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        features = [features[name] for name in self.head_in_features]
+        predictions = self.head(features)
+        if self.training:
+            gt_instances = self.ground_truth(batched_inputs)
+            if gt_instances is None:
+                raise ValueError("training needs 'instances' in its inputs")
+            losses = self.forward_training(images, features, predictions, gt_instances)
+            if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
+                with torch.no_grad():
+                    results = self.forward_inference(images, features, predictions)
+                self.visualize_training(batched_inputs, results)
+            return losses
+        results = self.forward_inference(images, features, predictions)
+        parts = zip(results, batched_inputs, images.image_sizes, strict=True)
+        return [{"instances": detector_postprocess(r, *output_size(inputs, size))} for r, inputs, size in parts]
+
+    def forward_training(
+        self,
+        images: ImageList,
+        features: list[torch.Tensor],
+        predictions: tuple[list[torch.Tensor], ...],
+        gt_instances: list[Instances],
+    ) -> dict[str, torch.Tensor]:
+        """Losses of what the head gave."""
+        raise NotImplementedError
+
+    def forward_inference(
+        self, images: ImageList, features: list[torch.Tensor], predictions: tuple[list[torch.Tensor], ...]
+    ) -> list[Instances]:
+        """Detections of each image, on the model's input, from what the head gave."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _transpose_dense_predictions(
+        predictions: tuple[list[torch.Tensor], ...], dims_per_anchor: list[int]
+    ) -> list[list[torch.Tensor]]:
+        """Each map `(N, A * K, H, W)` as `(N, H * W * A, K)`; K of each kind of prediction is in `dims_per_anchor`."""
+        kinds = zip(predictions, dims_per_anchor, strict=True)
+        return [[permute_to_N_HWA_K(x, dim) for x in maps] for maps, dim in kinds]
+
+    def _ema_update(
+        self, name: str, value: torch.Tensor, initial_value: float, momentum: float = 0.9
+    ) -> torch.Tensor:
+        """Moves the running mean `name` towards `value`, and returns it. It stays on the device: nothing waits."""
+        if not hasattr(self, name):
+            self.register_buffer(name, value.new_full((), initial_value, dtype=torch.float32), persistent=False)
+        mean = getattr(self, name)
+        mean.mul_(momentum).add_(value.detach().float(), alpha=1 - momentum)
+        return mean.clone()
+
+    def visualize_training(self, batched_inputs: list[dict[str, Any]], results: list[Instances]) -> None:
+        """Puts a picture of the first image into the events: ground truth above, the best 20 detections below."""
+        from det2lite.utils.visualizer import Visualizer
+
+        inputs = batched_inputs[0]
+        image = convert_image_to_rgb(inputs["image"].permute(1, 2, 0), self.input_format)
+        gt = Visualizer(image, None).overlay_instances(boxes=inputs["instances"].gt_boxes)
+        found = detector_postprocess(results[0], *image.shape[:2]).pred_boxes.tensor[:MAX_DRAWN]
+        drawn = Visualizer(image, None).overlay_instances(boxes=found.detach().cpu().numpy())
+        both = np.vstack([gt.get_image(), drawn.get_image()]).transpose(2, 0, 1)
+        name = f"Top: GT bounding boxes; Bottom: {MAX_DRAWN} Highest Scoring Results"
+        get_event_storage().put_image(name, both)
