@@ -10,7 +10,7 @@ from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec
 from det2lite.modeling.anchor_generator import build_anchor_generator
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
-from det2lite.modeling.box_coders.loss import box_regression_loss
+from det2lite.modeling.box_coders.loss import dense_box_regression_loss
 from det2lite.modeling.matcher import Matcher
 from det2lite.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from det2lite.modeling.proposal_generator.proposal_utils import best_of_level, select_proposals
@@ -45,7 +45,7 @@ class StandardRPNHead(nn.Module):
         if not channels or min(channels) <= 0:
             raise BadValue(f"MODEL.RPN.CONV_DIMS {list(conv_dims)} must be positive, or -1 for the input's channels")
         sources = [in_channels, *channels[:-1]]
-        convs = [self._hidden_conv(i, o) for i, o in zip(sources, channels, strict=True)]
+        convs = [self._get_rpn_conv(i, o) for i, o in zip(sources, channels, strict=True)]
         if len(convs) == 1:
             self.conv = convs[0]
         else:
@@ -60,7 +60,7 @@ class StandardRPNHead(nn.Module):
                 nn.init.zeros_(module.bias)
 
     @staticmethod
-    def _hidden_conv(in_channels: int, out_channels: int) -> Conv2d:
+    def _get_rpn_conv(in_channels: int, out_channels: int) -> Conv2d:
         return Conv2d(in_channels, out_channels, kernel_size=3, padding=1, activation=nn.ReLU())
 
     @classmethod
@@ -238,25 +238,18 @@ class RPN(nn.Module):
         loss_cls = F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
         losses = {
             "loss_rpn_cls": torch.where(valid, loss_cls, 0).sum(),
-            "loss_rpn_loc": self._box_loss(anchors, pred_anchor_deltas, torch.stack(gt_boxes), positive),
+            "loss_rpn_loc": dense_box_regression_loss(
+                torch.cat(pred_anchor_deltas, dim=1),
+                type(anchors[0]).cat(anchors).tensor,
+                torch.stack(gt_boxes),
+                positive,
+                self.box2box_transform,
+                self.box_reg_loss_type,
+                self.smooth_l1_beta,
+            ),
         }
         normalizer = self.batch_size_per_image * num_images
         return {name: loss / normalizer * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
-
-    def _box_loss(
-        self, anchors: list[Boxes], deltas: list[torch.Tensor], gt_boxes: torch.Tensor, positive: torch.Tensor
-    ) -> torch.Tensor:
-        """Summed loss of the boxes at `positive (N, R)`."""
-        all_anchors = type(anchors[0]).cat(anchors).tensor
-        image, row = positive.nonzero(as_tuple=True)
-        return box_regression_loss(
-            torch.cat(deltas, dim=1)[image, row],
-            all_anchors[row],
-            gt_boxes[image, row],
-            self.box2box_transform,
-            self.box_reg_loss_type,
-            self.smooth_l1_beta,
-        )
 
     @torch.no_grad()
     def predict_proposals(
@@ -275,10 +268,20 @@ class RPN(nn.Module):
         for level, (level_anchors, logits, deltas) in enumerate(parts):
             top_scores, top = best_of_level(logits, self.pre_nms_topk[self.training])  # (N, K_l)
             top_deltas = deltas.gather(1, top[..., None].expand(-1, -1, deltas.shape[-1]))
-            boxes.append(self.box2box_transform.apply_deltas(top_deltas, level_anchors.tensor[top]))
+            boxes.append(self._decode(top_deltas, level_anchors.tensor[top]))
             scores.append(top_scores)
             levels.append(torch.full((top.shape[1],), level, device=top.device))
         return self._select(torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels), image_sizes)
+
+    def _decode(self, deltas: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+        """Boxes `(N, K, B)`, both arguments alike; a box coder of a project may only know rows `(R, B)`."""
+        boxes = self.box2box_transform.apply_deltas(deltas.flatten(0, 1), anchors.flatten(0, 1))
+        return boxes.view_as(deltas)
+
+    def _decode_proposals(self, anchors: list[Boxes], pred_anchor_deltas: list[torch.Tensor]) -> list[torch.Tensor]:
+        """All boxes of a level `(N, R_l, B)`, for subclasses that choose proposals in a way of their own."""
+        parts = zip(anchors, pred_anchor_deltas, strict=True)
+        return [self._decode(deltas, level.tensor.expand_as(deltas)) for level, deltas in parts]
 
     def _select(
         self, boxes: torch.Tensor, scores: torch.Tensor, levels: torch.Tensor, image_sizes: list[tuple[int, int]]

@@ -4,18 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.data.detection_utils import get_fed_loss_cls_weights
-from det2lite.layers import ShapeSpec, batched_nms, cross_entropy
+from det2lite.layers import ShapeSpec, cross_entropy
+from det2lite.layers.losses import federated_classes, federated_sigmoid_loss
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
 from det2lite.modeling.box_coders.loss import box_regression_loss
+from det2lite.modeling.detections import suppress
+from det2lite.modeling.proposal_generator.proposal_utils import box_limits
 from det2lite.structures import Boxes, Instances
 from det2lite.utils.events import get_event_storage
 
-__all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference"]
+__all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
 
 
 def fast_rcnn_inference(
@@ -32,6 +34,8 @@ def fast_rcnn_inference(
     Suppression is by class, in one call for all images. A negative `topk_per_image` keeps all. Fields: `pred_boxes`,
     `scores`, `pred_classes`.
     """
+    if not scores:
+        return [], []
     counts = [len(s) for s in scores]
     scores = torch.cat(scores)  # (R, K + 1)
     boxes = torch.cat([b.reshape(len(b), -1, 4) for b in boxes])  # (R, K or 1, 4)
@@ -41,18 +45,45 @@ def fast_rcnn_inference(
     image = _image_of_rows(counts, scores.device)[row]
     scores = scores[row, label]
     boxes = boxes[row, label if boxes.shape[1] > 1 else torch.zeros_like(label)]
-    limits = boxes.new_tensor([[w, h, w, h] for h, w in image_shapes])
-    boxes = torch.minimum(boxes.clamp(min=0), limits[image])
-    keep = batched_nms(boxes, scores, image * num_classes + label, nms_thresh)  # best first, over all images
-    image_of_kept, starts = image[keep], _starts(counts)
-    instances, rows = [], []
-    for i, shape in enumerate(image_shapes):
-        own = keep[image_of_kept == i]
-        own = own[:topk_per_image] if topk_per_image >= 0 else own
-        fields = {"pred_boxes": Boxes(boxes[own]), "scores": scores[own], "pred_classes": label[own]}
-        instances.append(Instances(shape, **fields))
-        rows.append(row[own] - starts[i])
-    return instances, rows
+    boxes = torch.minimum(boxes.clamp(min=0), box_limits(image_shapes, boxes)[image])
+    instances, kept = suppress(
+        boxes, scores, label, image, image_shapes, num_classes, nms_thresh, topk_per_image
+    )
+    starts = _starts(counts)
+    return instances, [row[own] - start for own, start in zip(kept, starts, strict=True)]
+
+
+def fast_rcnn_inference_single_image(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    image_shape: tuple[int, int],
+    score_thresh: float,
+    nms_thresh: float,
+    topk_per_image: int,
+) -> tuple[Instances, torch.Tensor]:
+    """`fast_rcnn_inference` of one image."""
+    results, rows = fast_rcnn_inference(
+        [boxes], [scores], [image_shape], score_thresh, nms_thresh, topk_per_image
+    )
+    return results[0], rows[0]
+
+
+@torch.no_grad()
+def _log_classification_stats(
+    pred_logits: torch.Tensor, gt_classes: torch.Tensor, prefix: str = "fast_rcnn"
+) -> None:
+    """Puts accuracies into the events. pred_logits: `(R, K + 1)`, the last the background's; gt_classes: `(R,)`."""
+    if gt_classes.numel() == 0:
+        return
+    predicted, background = pred_logits.argmax(dim=1), pred_logits.shape[1] - 1
+    foreground = (gt_classes >= 0) & (gt_classes < background)
+    right = predicted == gt_classes
+    storage = get_event_storage()
+    storage.put_scalar(f"{prefix}/cls_accuracy", right.float().mean())
+    num_foreground = foreground.sum().clamp(min=1)
+    storage.put_scalar(f"{prefix}/fg_cls_accuracy", (right & foreground).sum() / num_foreground)
+    missed = (predicted == background) & foreground
+    storage.put_scalar(f"{prefix}/false_negative", missed.sum() / num_foreground)
 
 
 def _image_of_rows(counts: list[int], device: torch.device) -> torch.Tensor:
@@ -156,7 +187,7 @@ class FastRCNNOutputLayers(nn.Module):
         """`loss_cls` and `loss_box_reg`. proposals have `proposal_boxes`, `gt_classes` and, for objects, `gt_boxes`."""
         scores, deltas = predictions
         gt_classes = torch.cat([p.gt_classes for p in proposals]) if proposals else scores.new_zeros(0).long()
-        self._log_accuracy(scores, gt_classes)
+        _log_classification_stats(scores, gt_classes)
         proposal_boxes = _cat_boxes([p.proposal_boxes for p in proposals], deltas)
         if proposal_boxes.requires_grad:
             raise ValueError("proposal boxes must carry no gradient")
@@ -171,49 +202,20 @@ class FastRCNNOutputLayers(nn.Module):
         }
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
-    @torch.no_grad()
-    def _log_accuracy(self, scores: torch.Tensor, gt_classes: torch.Tensor) -> None:
-        if not len(gt_classes):
-            return
-        predicted, background = scores.argmax(dim=1), scores.shape[1] - 1
-        foreground = (gt_classes >= 0) & (gt_classes < background)
-        right = predicted == gt_classes
-        num_foreground = foreground.sum().clamp(min=1)
-        storage = get_event_storage()
-        storage.put_scalar("fast_rcnn/cls_accuracy", right.float().mean())
-        storage.put_scalar("fast_rcnn/fg_cls_accuracy", (right & foreground).sum() / num_foreground)
-        storage.put_scalar(
-            "fast_rcnn/false_negative", ((predicted == background) & foreground).sum() / num_foreground
-        )
-
     def get_fed_loss_classes(
         self, gt_classes: torch.Tensor, num_fed_loss_classes: int, num_classes: int, weight: torch.Tensor
     ) -> torch.Tensor:
         """The classes in `gt_classes (R,)`, filled up to `num_fed_loss_classes` by others drawn by `weight (K,)`."""
-        present = torch.unique(gt_classes)  # the background, if it is among them, is the last
-        if len(present) >= num_fed_loss_classes:
-            return present
-        probability = present.new_ones(num_classes + 1).float()
-        probability[-1] = 0
-        probability[:num_classes] = weight.float()
-        probability[present] = 0
-        drawn = torch.multinomial(probability, num_fed_loss_classes - len(present), replacement=False)
-        return torch.cat([present, drawn])
+        return federated_classes(gt_classes, num_fed_loss_classes, num_classes, weight)
 
     def sigmoid_cross_entropy_loss(self, pred_class_logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
         """Binary cross-entropy of each class, summed, over the number of regions."""
-        if pred_class_logits.numel() == 0:
-            return pred_class_logits.new_zeros(1)[0]
-        target = F.one_hot(gt_classes, self.num_classes + 1)[:, :-1].to(pred_class_logits.dtype)
-        loss = F.binary_cross_entropy_with_logits(pred_class_logits[:, :-1], target, reduction="none")  # (R, K)
-        if self.use_fed_loss:
+        classes = None
+        if self.use_fed_loss and len(gt_classes):
             classes = self.get_fed_loss_classes(
                 gt_classes, self.fed_loss_num_classes, self.num_classes, self.fed_loss_cls_weights
             )
-            chosen = loss.new_zeros(self.num_classes + 1)
-            chosen[classes] = 1
-            loss = loss * chosen[:-1]
-        return loss.sum() / len(gt_classes)
+        return federated_sigmoid_loss(pred_class_logits[:, :-1], gt_classes, classes)
 
     def box_reg_loss(
         self,
