@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from det2lite.data.datasets.ade20k_classes import CLASSES as ADE20K_CLASSES
+from det2lite.data.datasets.cityscapes_classes import CATEGORIES as CITYSCAPES
 from det2lite.data.datasets.coco_classes import CATEGORIES, MIRRORED_PARTS, PERSON_KEYPOINTS, PERSON_SKELETON
 from det2lite.utils.errors import UnknownName, close_names
 
@@ -12,6 +14,11 @@ COCO_CATEGORIES = [
 COCO_PERSON_KEYPOINT_NAMES = PERSON_KEYPOINTS
 COCO_PERSON_KEYPOINT_FLIP_MAP = tuple((f"left_{part}", f"right_{part}") for part in MIRRORED_PARTS)
 KEYPOINT_CONNECTION_RULES = list(PERSON_SKELETON)
+CITYSCAPES_CATEGORIES = [
+    {"color": list(color), "isthing": isthing, "id": category_id, "trainId": train_id, "name": name}
+    for train_id, (category_id, name, isthing, color) in enumerate(CITYSCAPES)
+]
+ADE20K_SEM_SEG_CATEGORIES = list(ADE20K_CLASSES)
 
 _THINGS = [category for category in COCO_CATEGORIES if category["isthing"]]
 _STUFF = [category for category in COCO_CATEGORIES if not category["isthing"]]
@@ -60,11 +67,19 @@ def _coco_person() -> dict[str, Any]:
     }
 
 
+def _cityscapes() -> dict[str, Any]:
+    return {
+        "thing_classes": [category["name"] for category in CITYSCAPES_CATEGORIES if category["isthing"]],
+        "stuff_classes": [category["name"] for category in CITYSCAPES_CATEGORIES],
+    }
+
+
 _BUILTIN = {
     "coco": _coco_instances,
     "coco_panoptic_standard": _coco_panoptic_standard,
     "coco_panoptic_separated": _coco_panoptic_separated,
     "coco_person": _coco_person,
+    "cityscapes": _cityscapes,
 }
 
 

@@ -17,7 +17,7 @@ from det2lite.utils.file_io import PathManager
 logger = logging.getLogger(__name__)
 
 _NUMBER_TYPES = frozenset((int, float))
-_KEPT_KEYS = ("iscrowd", "bbox", "keypoints", "category_id")
+KEPT_KEYS = ("iscrowd", "bbox", "keypoints", "category_id")
 
 
 def load_coco_json(
@@ -39,7 +39,7 @@ def load_coco_json(
     index_of = coco.category_index()
     if dataset_name is not None:
         _set_category_metadata(dataset_name, coco, index_of)
-    keys = [*_KEPT_KEYS, *(extra_annotation_keys or [])]
+    keys = [*KEPT_KEYS, *(extra_annotation_keys or [])]
     samples, without_mask = [], 0
     for image in coco.images:
         instances = []
@@ -47,7 +47,7 @@ def load_coco_json(
         for annotation in coco.annotations[image["id"]]:
             if annotation["category_id"] not in index_of:
                 raise coco.unknown_category(annotation)
-            instance = _instance(annotation, size, coco, keys)
+            instance = read_instance(annotation, size, coco, keys)
             if instance is None:
                 without_mask += 1
                 continue
@@ -75,7 +75,7 @@ def _set_category_metadata(dataset_name: str, coco: CocoFile, index_of: dict[int
     metadata.thing_dataset_id_to_contiguous_id = index_of
 
 
-def _instance(annotation: dict, size: list[int], coco: CocoFile, keys: list[str]) -> dict | None:
+def read_instance(annotation: dict, size: list[int], coco: CocoFile, keys: list[str]) -> dict | None:
     """One annotation in the standard format; None where it has polygons and not one of them is usable."""
     if annotation.get("ignore", 0) != 0:
         raise BadValue(f'{coco.where(annotation)}: "ignore" is not supported; use "iscrowd" or remove the annotation')

@@ -33,7 +33,7 @@ def load_coco_panoptic_json(
         missing = [k for k in ("image_id", "file_name", "segments_info") if k not in annotation]
         if missing:
             raise BadValue(f"{os.fspath(json_file)}: an annotation has no {missing[0]!r}; is it a panoptic JSON?")
-        segments = [_segment(s, things, stuff, annotation, json_file) for s in annotation["segments_info"]]
+        segments = [read_segment(s, things, stuff, annotation, json_file) for s in annotation["segments_info"]]
         image_name = names.get(annotation["image_id"]) or os.path.splitext(annotation["file_name"])[0] + ".jpg"
         samples.append(
             {
@@ -50,7 +50,7 @@ def load_coco_panoptic_json(
     return samples
 
 
-def _segment(segment: dict, things: dict, stuff: dict, annotation: dict, json_file: str | os.PathLike) -> dict:
+def read_segment(segment: dict, things: dict, stuff: dict, annotation: dict, json_file: str | os.PathLike) -> dict:
     category = segment.get("category_id")
     if category not in things and category not in stuff:
         raise UnknownCategory(
@@ -138,7 +138,10 @@ def merge_to_panoptic(detection_dicts: list[dict], sem_seg_dicts: list[dict]) ->
     for sem_seg in sem_seg_dicts:
         instances = by_file.get(sem_seg["file_name"])
         if instances is None:
-            raise BadValue(f"{sem_seg['file_name']}: has a semantic map but is not in the instances' JSON")
+            raise BadValue(
+                f"{sem_seg['file_name']}: has a semantic map but is not in the instances' JSON; "
+                "datasets/panoptic_to_instances.py makes instances of the same images"
+            )
         merged.append({**instances, **sem_seg})
     if not merged:
         raise BadValue("no image has both instances and a semantic map")

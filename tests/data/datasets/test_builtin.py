@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,13 @@ NAMES = (
     + ["coco_2017_test", "coco_2017_test-dev"]
 )  # fmt: skip
 
+# what Detectron2 registers
+REFERENCE = json.loads(Path(__file__).with_name("builtin_datasets.json").read_text())
+
 
 def test_names():
     registered = set(DatasetCatalog.list()) & set(MetadataCatalog.list())
+    assert len(REFERENCE) == 52 and set(REFERENCE) <= registered
     assert len(NAMES) == 25 and set(NAMES) <= registered and {"shapes_train", "shapes_val"} <= registered
 
 
@@ -88,6 +93,27 @@ def test_categories():
     assert things[0] == {"color": [220, 20, 60], "isthing": 1, "id": 1, "name": "person"}
     assert things[-1]["name"] == "toothbrush" and things[-1]["id"] == 90
     assert len({c["id"] for c in COCO_CATEGORIES}) == len({c["name"] for c in COCO_CATEGORIES}) == 133
+
+
+def plain(value):
+    """As JSON holds it."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_metadata_is_detectron2s(monkeypatch, name):
+    monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
+    assert name in DatasetCatalog
+    found = MetadataCatalog.get(name).as_dict()
+    expected = REFERENCE[name]
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        if isinstance(value, str) and value.startswith("<"):  # long values are known by their length: <list of 80>
+            assert len(found[key]) == int(value.rstrip(">").split()[-1]), key
+        else:
+            assert plain(found[key]) == value, key
 
 
 def test_metadata_of_the_kinds():
