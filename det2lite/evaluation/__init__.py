@@ -9,6 +9,7 @@ from det2lite.evaluation.evaluator import (
     inference_on_dataset,
 )
 from det2lite.evaluation.panoptic_evaluation import COCOPanopticEvaluator
+from det2lite.evaluation.pascal_voc_evaluation import PascalVOCDetectionEvaluator
 from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
 from det2lite.evaluation.testing import flatten_results_dict, print_csv_format, verify_results
 
@@ -18,6 +19,7 @@ __all__ = [
     "DatasetEvaluator",
     "DatasetEvaluators",
     "EVALUATOR_REGISTRY",
+    "PascalVOCDetectionEvaluator",
     "SemSegEvaluator",
     "build_evaluator",
     "flatten_results_dict",

@@ -8,6 +8,7 @@ from det2lite.data import MetadataCatalog
 from det2lite.evaluation.coco_evaluation import COCOEvaluator
 from det2lite.evaluation.evaluator import DatasetEvaluator, DatasetEvaluators
 from det2lite.evaluation.panoptic_evaluation import COCOPanopticEvaluator
+from det2lite.evaluation.pascal_voc_evaluation import PascalVOCDetectionEvaluator
 from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
 from det2lite.utils.errors import UnknownName, close_names
 from det2lite.utils.registry import Registry
@@ -44,6 +45,12 @@ def coco_panoptic_seg(cfg: Any, dataset_name: str, output_dir: str | None) -> Da
         evaluators.append(coco(cfg, dataset_name, output_dir))
     evaluators.append(COCOPanopticEvaluator(dataset_name, output_dir))
     return DatasetEvaluators(evaluators)
+
+
+@EVALUATOR_REGISTRY.register()
+def pascal_voc(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """Boxes by Pascal VOC's protocol."""
+    return PascalVOCDetectionEvaluator(dataset_name)
 
 
 def build_evaluator(cfg: Any, dataset_name: str, output_dir: str | None = None) -> DatasetEvaluator:

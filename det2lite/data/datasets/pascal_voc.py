@@ -3,6 +3,7 @@
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
 from det2lite.data.data_root import missing_hint
@@ -10,12 +11,20 @@ from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName, close_names
 from det2lite.utils.file_io import PathManager
 
-__all__ = ["load_voc_instances", "register_pascal_voc"]
+__all__ = ["VocObject", "load_voc_instances", "read_voc_image_names", "read_voc_objects", "register_pascal_voc"]
 
 CLASS_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+
+
+class VocObject(NamedTuple):
+    """An object as an annotation file has it. corners: xmin, ymin, xmax, ymax; pixels that the box includes, from 1."""
+
+    name: str | None
+    corners: tuple[float, float, float, float]
+    difficult: bool
 
 
 def load_voc_instances(dirname: str, split: str, class_names: Sequence[str]) -> list[dict]:
@@ -26,9 +35,31 @@ def load_voc_instances(dirname: str, split: str, class_names: Sequence[str]) -> 
     """
     dirname = os.fspath(dirname)
     index_of = {name: i for i, name in enumerate(class_names)}
+    return [_sample(dirname, name, index_of) for name in read_voc_image_names(dirname, split)]
+
+
+def read_voc_image_names(dirname: str, split: str) -> list[str]:
+    """Names of the images of a split, without folder and extension."""
     with _open(os.path.join(dirname, "ImageSets", "Main", f"{split}.txt")) as file:
-        image_names = [line.split()[0] for line in file if line.strip()]
-    return [_sample(dirname, name, index_of) for name in image_names]
+        return [line.split()[0] for line in file if line.strip()]
+
+
+def read_voc_objects(dirname: str, image_name: str) -> list[VocObject]:
+    """The objects of an image, of whatever class."""
+    path = _annotation_file(dirname, image_name)
+    return [_object(node, f"{path}: object {i}") for i, node in enumerate(_read_xml(path).findall("object"), 1)]
+
+
+def _annotation_file(dirname: str, image_name: str) -> str:
+    return os.path.join(dirname, "Annotations", f"{image_name}.xml")
+
+
+def _read_xml(path: str) -> ElementTree.Element:
+    with _open(path) as file:
+        try:
+            return ElementTree.parse(file).getroot()
+        except (ElementTree.ParseError, UnicodeDecodeError) as error:
+            raise BadValue(f"{path}: not XML ({error})") from None
 
 
 def _open(path: str):
@@ -38,12 +69,8 @@ def _open(path: str):
 
 
 def _sample(dirname: str, name: str, index_of: dict[str, int]) -> dict:
-    path = os.path.join(dirname, "Annotations", f"{name}.xml")
-    with _open(path) as file:
-        try:
-            root = ElementTree.parse(file).getroot()
-        except (ElementTree.ParseError, UnicodeDecodeError) as error:
-            raise BadValue(f"{path}: not XML ({error})") from None
+    path = _annotation_file(dirname, name)
+    root = _read_xml(path)
     instances = [_instance(node, number, path, index_of) for number, node in enumerate(root.findall("object"), 1)]
     return {
         "file_name": os.path.join(dirname, "JPEGImages", f"{name}.jpg"),
@@ -59,12 +86,18 @@ def _instance(node: ElementTree.Element, number: int, path: str, index_of: dict[
     class_name = node.findtext("name")
     if class_name not in index_of:
         raise UnknownName(f"{where}: class {class_name!r} is not registered{close_names(class_name, index_of)}")
-    x0, y0, x1, y1 = (_number(node, f"bndbox/{side}", where) for side in ("xmin", "ymin", "xmax", "ymax"))
+    x0, y0, x1, y1 = _object(node, where).corners
     return {
         "category_id": index_of[class_name],
         "bbox": [x0 - 1.0, y0 - 1.0, x1, y1],
         "bbox_mode": BoxMode.XYXY_ABS,
     }
+
+
+def _object(node: ElementTree.Element, where: str) -> VocObject:
+    corners = tuple(_number(node, f"bndbox/{side}", where) for side in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = node.find("difficult") is not None and _number(node, "difficult", where) != 0
+    return VocObject(node.findtext("name"), corners, difficult)
 
 
 def _number(node: ElementTree.Element, tag: str, where: str) -> float:
