@@ -8,7 +8,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.data.detection_utils import get_fed_loss_cls_weights
-from det2lite.layers import ShapeSpec, cross_entropy
+from det2lite.layers import ShapeSpec, cross_entropy, shapes_to_tensor
 from det2lite.layers.losses import federated_classes, federated_sigmoid_loss
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
 from det2lite.modeling.box_coders.loss import box_regression_loss
@@ -38,7 +38,7 @@ def fast_rcnn_inference(
         return [], []
     counts = [len(s) for s in scores]
     scores = torch.cat(scores)  # (R, K + 1)
-    boxes = torch.cat([b.reshape(len(b), -1, 4) for b in boxes])  # (R, K or 1, 4)
+    boxes = torch.cat(boxes).unflatten(1, (-1, 4))  # (R, K or 1, 4)
     num_classes = scores.shape[1] - 1
     finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
     row, label = torch.nonzero((scores[:, :-1] > score_thresh) & finite[:, None], as_tuple=True)
@@ -87,7 +87,8 @@ def _log_classification_stats(
 
 
 def _image_of_rows(counts: list[int], device: torch.device) -> torch.Tensor:
-    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device, non_blocking=True)
+    image = torch.repeat_interleave(torch.arange(len(counts)), shapes_to_tensor(counts))
+    return image.to(device, non_blocking=True)
 
 
 def _starts(counts: list[int]) -> list[int]:
