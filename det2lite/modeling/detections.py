@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from det2lite.layers import batched_nms
+from det2lite.modeling.proposal_generator.proposal_utils import best_of_level
 from det2lite.structures import Boxes, Instances
 
 __all__ = ["best_candidates", "dense_detections", "suppress"]
@@ -43,9 +44,9 @@ def best_candidates(scores: torch.Tensor, topk: int) -> tuple[torch.Tensor, torc
     """Score, row and class, each `(N, min(R * K, topk))`, of the best of `scores (N, R, K)`, best first."""
     num_classes = scores.shape[2]
     # the best pairs lie in the rows that are best by their best class: sorting rows is K times less to do
-    rows = scores.amax(dim=2).topk(min(scores.shape[1], topk), dim=1).indices  # (N, k)
+    _, rows = best_of_level(scores.amax(dim=2), topk)  # (N, k)
     pairs = scores.gather(1, rows[..., None].expand(-1, -1, num_classes)).flatten(1)  # (N, k * K)
-    top, index = pairs.topk(min(pairs.shape[1], topk), dim=1)
+    top, index = best_of_level(pairs, topk)
     return top, rows.gather(1, index // num_classes), index % num_classes
 
 

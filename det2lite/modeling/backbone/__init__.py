@@ -6,6 +6,7 @@ from det2lite.modeling.backbone.fpn import FPN
 from det2lite.modeling.backbone.resnet import (
     BasicStem,
     BottleneckBlock,
+    DeformBottleneckBlock,
     ResNet,
     ResNetBlockBase,
     build_resnet_backbone,
@@ -18,6 +19,7 @@ __all__ = [
     "Backbone",
     "BasicStem",
     "BottleneckBlock",
+    "DeformBottleneckBlock",
     "ResNet",
     "ResNetBlockBase",
     "build_backbone",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from det2lite.config import CfgNode
-from det2lite.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
+from det2lite.layers import CNNBlockBase, Conv2d, DeformConv, ModulatedDeformConv, ShapeSpec, get_norm
 from det2lite.modeling.backbone.backbone import Backbone
 from det2lite.modeling.backbone.build import BACKBONE_REGISTRY
 from det2lite.utils.errors import BadValue
@@ -18,6 +18,7 @@ __all__ = [
     "BasicBlock",
     "BasicStem",
     "BottleneckBlock",
+    "DeformBottleneckBlock",
     "ResNet",
     "ResNetBlockBase",
     "build_resnet_backbone",
@@ -108,6 +109,70 @@ class BottleneckBlock(CNNBlockBase):
         out = F.relu_(self.conv1(x))
         out = F.relu_(self.conv2(out))
         out = self.conv3(out)
+        return F.relu_(out + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class DeformBottleneckBlock(BottleneckBlock):
+    """`BottleneckBlock` whose 3x3 convolution is deformable, arXiv 1703.06211.
+
+    deform_modulated: its samples are weighted too, arXiv 1811.11168. deform_num_groups: parts of the channels with
+    offsets of their own.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bottleneck_channels: int,
+        stride: int = 1,
+        num_groups: int = 1,
+        norm: str = "BN",
+        stride_in_1x1: bool = False,
+        dilation: int = 1,
+        deform_modulated: bool = False,
+        deform_num_groups: int = 1,
+    ):
+        self.deform_modulated = deform_modulated
+        self.deform_num_groups = deform_num_groups
+        super().__init__(
+            in_channels,
+            out_channels,
+            bottleneck_channels=bottleneck_channels,
+            stride=stride,
+            num_groups=num_groups,
+            norm=norm,
+            stride_in_1x1=stride_in_1x1,
+            dilation=dilation,
+        )
+
+    def spatial_conv(self, channels: int, norm: str, *, stride: int, groups: int, dilation: int) -> nn.Module:
+        """The deformable convolution; the convolution that tells it where to look comes first, as `conv2_offset`."""
+        num_numbers = 3 if self.deform_modulated else 2  # y, x and the weight of each of the 9 samples
+        shape = {"kernel_size": 3, "stride": stride, "padding": dilation, "dilation": dilation}
+        self.conv2_offset = Conv2d(channels, num_numbers * 9 * self.deform_num_groups, **shape)
+        nn.init.zeros_(self.conv2_offset.weight)
+        nn.init.zeros_(self.conv2_offset.bias)
+        conv_class = ModulatedDeformConv if self.deform_modulated else DeformConv
+        return conv_class(
+            channels,
+            channels,
+            bias=False,
+            groups=groups,
+            deformable_groups=self.deform_num_groups,
+            norm=get_norm(norm, channels),
+            **shape,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = F.relu_(self.conv1(x))
+        offset = self.conv2_offset(out)  # (N, 18 or 27 * groups, H, W)
+        if self.deform_modulated:
+            num_offsets = offset.shape[1] // 3 * 2
+            out = self.conv2(out, offset[:, :num_offsets], offset[:, num_offsets:].sigmoid())
+        else:
+            out = self.conv2(out, offset)
+        out = self.conv3(F.relu_(out))
         return F.relu_(out + (x if self.shortcut is None else self.shortcut(x)))
 
 
@@ -272,38 +337,39 @@ def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     resnets = cfg.MODEL.RESNETS
     stem = BasicStem(input_shape.channels, resnets.STEM_OUT_CHANNELS, resnets.NORM)
     _check_basic_depth(resnets)
-    in_channels, stages = resnets.STEM_OUT_CHANNELS, []
-    for index, num_blocks in enumerate(_blocks_per_stage(resnets.DEPTH)):
-        out_channels = resnets.RES2_OUT_CHANNELS << index
-        dilation = resnets.RES5_DILATION if index == 3 else 1
-        block_class, kwargs = _block_of_stage(resnets, index, dilation)
-        first_stride = 1 if index == 0 or dilation == 2 else 2
-        stages.append(
-            ResNet.make_stage(
-                block_class,
-                num_blocks,
-                in_channels=in_channels,
-                out_channels=out_channels,
-                stride_per_block=[first_stride, *[1] * (num_blocks - 1)],
-                norm=resnets.NORM,
-                **kwargs,
-            )
-        )
-        in_channels = out_channels
+    stages = [build_stage(resnets, i, num_blocks) for i, num_blocks in enumerate(_blocks_per_stage(resnets.DEPTH))]
     return ResNet(stem, stages, out_features=resnets.OUT_FEATURES, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
 
 
-def _block_of_stage(resnets: CfgNode, index: int, dilation: int) -> tuple[type[CNNBlockBase], dict[str, Any]]:
-    """Class and arguments of the blocks of stage `res{index + 2}`."""
+def build_stage(resnets: CfgNode, index: int, num_blocks: int) -> list[CNNBlockBase]:
+    """The blocks of stage `res{index + 2}` of `cfg.MODEL.RESNETS`."""
+    dilation = resnets.RES5_DILATION if index == 3 else 1
+    first_stride = 1 if index == 0 or dilation == 2 else 2
+    block_class, kwargs = _block_of_stage(resnets, index)
+    return ResNet.make_stage(
+        block_class,
+        num_blocks,
+        in_channels=resnets.RES2_OUT_CHANNELS << index - 1 if index else resnets.STEM_OUT_CHANNELS,
+        out_channels=resnets.RES2_OUT_CHANNELS << index,
+        stride_per_block=[first_stride, *[1] * (num_blocks - 1)],
+        norm=resnets.NORM,
+        **kwargs,
+    )
+
+
+def _block_of_stage(resnets: CfgNode, index: int) -> tuple[type[CNNBlockBase], dict[str, Any]]:
     if resnets.DEPTH in BASIC_DEPTHS:
         return BasicBlock, {}
     kwargs = {
         "bottleneck_channels": resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP << index,
         "num_groups": resnets.NUM_GROUPS,
         "stride_in_1x1": resnets.STRIDE_IN_1X1,
-        "dilation": dilation,
+        "dilation": resnets.RES5_DILATION if index == 3 else 1,
     }
-    return BottleneckBlock, kwargs
+    if not resnets.DEFORM_ON_PER_STAGE[index]:
+        return BottleneckBlock, kwargs
+    kwargs.update(deform_modulated=resnets.DEFORM_MODULATED, deform_num_groups=resnets.DEFORM_NUM_GROUPS)
+    return DeformBottleneckBlock, kwargs
 
 
 def _check_basic_depth(resnets: CfgNode) -> None:

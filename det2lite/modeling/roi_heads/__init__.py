@@ -1,6 +1,7 @@
 """Heads on regions: boxes, masks, keypoints."""
 
 from det2lite.modeling.roi_heads.box_head import ROI_BOX_HEAD_REGISTRY, FastRCNNConvFCHead, build_box_head
+from det2lite.modeling.roi_heads.cascade_rcnn import CascadeROIHeads
 from det2lite.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from det2lite.modeling.roi_heads.keypoint_head import (
     ROI_KEYPOINT_HEAD_REGISTRY,
@@ -14,6 +15,7 @@ from det2lite.modeling.roi_heads.mask_head import (
     MaskRCNNConvUpsampleHead,
     build_mask_head,
 )
+from det2lite.modeling.roi_heads.res5 import Res5ROIHeads
 from det2lite.modeling.roi_heads.roi_heads import (
     ROI_HEADS_REGISTRY,
     ROIHeads,
@@ -29,11 +31,13 @@ __all__ = [
     "ROI_MASK_HEAD_REGISTRY",
     "BaseKeypointRCNNHead",
     "BaseMaskRCNNHead",
+    "CascadeROIHeads",
     "FastRCNNConvFCHead",
     "FastRCNNOutputLayers",
     "KRCNNConvDeconvUpsampleHead",
     "MaskRCNNConvUpsampleHead",
     "ROIHeads",
+    "Res5ROIHeads",
     "StandardROIHeads",
     "build_box_head",
     "build_keypoint_head",
