@@ -36,21 +36,26 @@ def fast_rcnn_inference(
     """
     if not scores:
         return [], []
+    num_classes = scores[0].shape[1] - 1
+    boxes, scores, label, image, row = candidates_above(boxes, scores, score_thresh)
+    boxes = torch.minimum(boxes.clamp(min=0), box_limits(image_shapes, boxes)[image])
+    instances, kept = suppress(boxes, scores, label, image, image_shapes, num_classes, nms_thresh, topk_per_image)
+    return instances, [row[own] for own in kept]
+
+
+def candidates_above(
+    boxes: list[torch.Tensor], scores: list[torch.Tensor], score_thresh: float, box_dim: int = 4
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Boxes `(D, box_dim)`, scores, labels, images and rows in their image, `(D,)`, of all that score above
+    `score_thresh`. boxes, scores: as in `fast_rcnn_inference`; regions with a value that is not finite are dropped."""
     counts = [len(s) for s in scores]
     scores = torch.cat(scores)  # (R, K + 1)
-    boxes = torch.cat(boxes).unflatten(1, (-1, 4))  # (R, K or 1, 4)
-    num_classes = scores.shape[1] - 1
+    boxes = torch.cat(boxes).unflatten(1, (-1, box_dim))  # (R, K or 1, box_dim)
     finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
     row, label = torch.nonzero((scores[:, :-1] > score_thresh) & finite[:, None], as_tuple=True)
-    image = _image_of_rows(counts, scores.device)[row]
-    scores = scores[row, label]
+    image, start = _images_and_starts(counts, scores.device)
     boxes = boxes[row, label if boxes.shape[1] > 1 else torch.zeros_like(label)]
-    boxes = torch.minimum(boxes.clamp(min=0), box_limits(image_shapes, boxes)[image])
-    instances, kept = suppress(
-        boxes, scores, label, image, image_shapes, num_classes, nms_thresh, topk_per_image
-    )
-    starts = _starts(counts)
-    return instances, [row[own] - start for own, start in zip(kept, starts, strict=True)]
+    return boxes, scores[row, label], label, image[row], row - start[row]
 
 
 def fast_rcnn_inference_single_image(
@@ -86,16 +91,12 @@ def _log_classification_stats(
     storage.put_scalar(f"{prefix}/false_negative", missed.sum() / num_foreground)
 
 
-def _image_of_rows(counts: list[int], device: torch.device) -> torch.Tensor:
-    image = torch.repeat_interleave(torch.arange(len(counts)), shapes_to_tensor(counts))
-    return image.to(device, non_blocking=True)
-
-
-def _starts(counts: list[int]) -> list[int]:
-    starts = [0]
-    for count in counts[:-1]:
-        starts.append(starts[-1] + count)
-    return starts
+def _images_and_starts(counts: list[int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each row of all images `(R,)`: its image, and that image's first row."""
+    counts = torch.tensor(counts, dtype=torch.int64)
+    starts = counts.cumsum(0) - counts
+    image = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    return image.to(device, non_blocking=True), starts[image].to(device, non_blocking=True)
 
 
 class FastRCNNOutputLayers(nn.Module):
@@ -286,7 +287,7 @@ class FastRCNNOutputLayers(nn.Module):
         self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
     ) -> tuple[torch.Tensor, ...]:
         """For each image `(R_i, K + 1)`: the predicted probabilities."""
-        scores = predictions[0]
+        scores = predictions[0].float()  # half precision has ties where the order matters
         probabilities = scores.sigmoid() if self.use_sigmoid_ce else scores.softmax(dim=-1)
         return probabilities.split([len(p) for p in proposals])
 
