@@ -8,6 +8,7 @@ from det2lite.evaluation.evaluator import (
     inference_context,
     inference_on_dataset,
 )
+from det2lite.evaluation.lvis_evaluation import LVISEvaluator
 from det2lite.evaluation.panoptic_evaluation import COCOPanopticEvaluator
 from det2lite.evaluation.pascal_voc_evaluation import PascalVOCDetectionEvaluator
 from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
@@ -19,6 +20,7 @@ __all__ = [
     "DatasetEvaluator",
     "DatasetEvaluators",
     "EVALUATOR_REGISTRY",
+    "LVISEvaluator",
     "PascalVOCDetectionEvaluator",
     "SemSegEvaluator",
     "build_evaluator",

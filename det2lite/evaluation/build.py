@@ -7,6 +7,7 @@ from typing import Any
 from det2lite.data import MetadataCatalog
 from det2lite.evaluation.coco_evaluation import COCOEvaluator
 from det2lite.evaluation.evaluator import DatasetEvaluator, DatasetEvaluators
+from det2lite.evaluation.lvis_evaluation import LVISEvaluator
 from det2lite.evaluation.panoptic_evaluation import COCOPanopticEvaluator
 from det2lite.evaluation.pascal_voc_evaluation import PascalVOCDetectionEvaluator
 from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
@@ -45,6 +46,12 @@ def coco_panoptic_seg(cfg: Any, dataset_name: str, output_dir: str | None) -> Da
         evaluators.append(coco(cfg, dataset_name, output_dir))
     evaluators.append(COCOPanopticEvaluator(dataset_name, output_dir))
     return DatasetEvaluators(evaluators)
+
+
+@EVALUATOR_REGISTRY.register()
+def lvis(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """Boxes and masks by LVIS's federated protocol."""
+    return LVISEvaluator(dataset_name, output_dir=output_dir)
 
 
 @EVALUATOR_REGISTRY.register()

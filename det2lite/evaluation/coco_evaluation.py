@@ -1,16 +1,12 @@
 """COCO's metrics for boxes, masks, keypoints and proposals."""
 
-import copy
 import importlib
-import json
 import logging
 import os
-import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from det2lite.config import CfgNode
 from det2lite.data import MetadataCatalog
@@ -27,11 +23,10 @@ from det2lite.evaluation.coco_numbers import (
 )
 from det2lite.evaluation.coco_results import instances_to_coco_json
 from det2lite.evaluation.evaluator import DatasetEvaluator
-from det2lite.evaluation.proposal_recall import AREAS, box_proposal_recall
+from det2lite.evaluation.instances_evaluator import InstancesEvaluator
 from det2lite.structures import Boxes, BoxMode, pairwise_iou
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
-from det2lite.utils.file_io import atomic_write
 from det2lite.utils.logger import create_small_table
 
 __all__ = [
@@ -58,7 +53,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class COCOEvaluator(DatasetEvaluator):
+class COCOEvaluator(InstancesEvaluator):
     """AP and AR of boxes, masks and keypoints, and the recall of proposals, for any data set of object instances.
 
     `evaluate` returns `{"bbox": {"AP": ..., "AP50": ..., "AP-<category>": ...}, "segm": ..., "keypoints": ...,
@@ -92,70 +87,33 @@ class COCOEvaluator(DatasetEvaluator):
         if unknown:
             raise BadValue(f"unknown tasks {unknown}; COCOEvaluator knows {', '.join(METRICS)}")
         self._tasks = tuple(tasks) if tasks is not None else None
-        self._distributed = distributed
-        self._output_dir = os.fspath(output_dir) if output_dir is not None else None
         self._use_fast_impl = use_fast_impl
         self._max_dets_per_image = max_dets_per_image
         self._kpt_oks_sigmas = tuple(kpt_oks_sigmas)
-        self._metadata = MetadataCatalog.get(dataset_name)
-        self._ground_truth = self._load_ground_truth(dataset_name, allow_cached_coco)
-        self._coco_api = self._ground_truth.api
-        self._do_evaluation = self._ground_truth.has_annotations
-        self._predictions: list[dict] = []
-        self._results: dict[str, dict[str, float]] = {}
-
-    def _load_ground_truth(self, dataset_name: str, allow_cached: bool) -> CocoGroundTruth:
-        json_file = self._metadata.get("json_file")
+        metadata = MetadataCatalog.get(dataset_name)
+        json_file = metadata.get("json_file")
         if json_file is None:
-            if self._output_dir is None:
-                raise BadValue(
-                    f"data set {dataset_name!r} has no json_file in its metadata; give COCOEvaluator an output_dir, "
-                    "where the data set can be written in the COCO format"
-                )
-            json_file = os.path.join(self._output_dir, f"{dataset_name}_coco_format.json")
-            logger.info("data set %s is converted to the COCO format: %s", dataset_name, json_file)
-            if comm.is_main_process() or not self._distributed:
-                convert_to_coco_json(dataset_name, json_file, allow_cached=allow_cached)
-            if self._distributed:
-                comm.synchronize()
-            if not os.path.isfile(json_file):  # on another machine, whose disk the main process does not write to
-                return CocoGroundTruth(convert_to_coco_dict(dataset_name))
-        return CocoGroundTruth(json_file)
+            json_file = self._convert(dataset_name, output_dir, distributed, allow_cached_coco)
+        super().__init__(metadata, CocoGroundTruth(json_file), distributed=distributed, output_dir=output_dir)
 
-    def reset(self) -> None:
-        self._predictions = []
-
-    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """inputs: dicts with `image_id`. outputs: dicts with `instances` or `proposals`."""
-        for input, output in zip(inputs, outputs, strict=True):
-            prediction = {"image_id": input["image_id"]}
-            if "instances" in output:
-                prediction["instances"] = instances_to_coco_json(output["instances"], input["image_id"])
-            if "proposals" in output:
-                prediction["proposals"] = output["proposals"].to(torch.device("cpu"))
-            if len(prediction) > 1:
-                self._predictions.append(prediction)
-
-    def evaluate(self, img_ids: Sequence[Any] | None = None) -> dict[str, dict[str, float]]:
-        """img_ids: images to evaluate on; all of the ground truth by default. Results come on the main process."""
-        predictions = self._predictions
-        if self._distributed:
+    @staticmethod
+    def _convert(
+        dataset_name: str, output_dir: str | os.PathLike | None, distributed: bool, allow_cached: bool
+    ) -> str | dict[str, Any]:
+        """The data set in the COCO format: a file in `output_dir`, or its content."""
+        if output_dir is None:
+            raise BadValue(
+                f"data set {dataset_name!r} has no json_file in its metadata; give COCOEvaluator an output_dir, "
+                "where the data set can be written in the COCO format"
+            )
+        json_file = os.path.join(output_dir, f"{dataset_name}_coco_format.json")
+        logger.info("data set %s is converted to the COCO format: %s", dataset_name, json_file)
+        if comm.is_main_process() or not distributed:
+            convert_to_coco_json(dataset_name, json_file, allow_cached=allow_cached)
+        if distributed:
             comm.synchronize()
-            predictions = [p for part in comm.gather(predictions, dst=0) for p in part]
-            if not comm.is_main_process():
-                return {}
-        self._results = {}
-        if not predictions:
-            logger.warning("[COCOEvaluator] Did not receive valid predictions.")
-            return {}
-        if self._output_dir:
-            with atomic_write(os.path.join(self._output_dir, "instances_predictions.pth"), "wb") as file:
-                torch.save(predictions, file)
-        if any("proposals" in prediction for prediction in predictions):
-            self._eval_box_proposals([p for p in predictions if "proposals" in p])
-        if any("instances" in prediction for prediction in predictions):
-            self._eval_predictions([p for p in predictions if "instances" in p], img_ids=img_ids)
-        return copy.deepcopy(self._results)
+        # it may be on another machine, whose disk the main process does not write to
+        return json_file if os.path.isfile(json_file) else convert_to_coco_dict(dataset_name)
 
     def _tasks_from_predictions(self, results: Iterable[dict]) -> list[str]:
         """Boxes always; masks and keypoints where a prediction has them."""
@@ -167,11 +125,7 @@ class COCOEvaluator(DatasetEvaluator):
         logger.info("Preparing results for COCO format ...")
         results = self._with_original_categories([r for prediction in predictions for r in prediction["instances"]])
         tasks = self._tasks or self._tasks_from_predictions(results)
-        if self._output_dir:
-            path = os.path.join(self._output_dir, "coco_instances_results.json")
-            logger.info("Saving results to %s", path)
-            with atomic_write(path) as file:
-                file.write(json.dumps(results))  # json.dump would walk through it in Python
+        self._save_results(results, "coco_instances_results.json")
         if not self._do_evaluation:
             logger.info("Annotations are not available for evaluation.")
             return
@@ -191,20 +145,6 @@ class COCOEvaluator(DatasetEvaluator):
             )
             logger.info("COCO protocol for %s:\n%s", task, "\n".join(summary_lines(scores)))
             self._results[task] = self._derive_results(scores, task)
-
-    def _with_original_categories(self, results: list[dict]) -> list[dict]:
-        """Results whose contiguous categories 0..K-1 are the data set's own again."""
-        mapping = self._metadata.get("thing_dataset_id_to_contiguous_id")
-        if mapping is None:
-            return results
-        original = {contiguous: category for category, contiguous in mapping.items()}
-        wrong = {result["category_id"] for result in results} - original.keys()
-        if wrong:
-            raise BadValue(
-                f"a prediction has class {min(wrong)}, but data set {self._metadata.name!r} has {len(original)} "
-                f"classes, numbered from 0 to {len(original) - 1}; does the model's NUM_CLASSES fit the data set?"
-            )
-        return [result | {"category_id": original[result["category_id"]]} for result in results]
 
     def _derive_results(self, scores: CocoScores, task: str) -> dict[str, float]:
         """The metrics of a task by name, logged as tables."""
@@ -230,31 +170,3 @@ class COCOEvaluator(DatasetEvaluator):
         if names is not None:
             logger.warning("%d thing_classes but %d categories in the ground truth", len(names), count)
         return [category["name"] for category in categories]
-
-    def _eval_box_proposals(self, predictions: list[dict]) -> None:
-        if self._output_dir:
-            self._save_proposals(predictions)
-        if not self._do_evaluation:
-            logger.info("Annotations are not available for evaluation.")
-            return
-        logger.info("Evaluating bbox proposals ...")
-        numbered = self._ground_truth.numbered(predictions)
-        results = {}
-        for limit in (100, 1000):
-            for area in AREAS:
-                recall = box_proposal_recall(numbered, self._coco_api, area=area, limit=limit)
-                results[f"AR{'' if area == 'all' else area[0]}@{limit}"] = recall.ar * 100
-        logger.info("Proposal metrics: \n%s", create_small_table(results))
-        self._results["box_proposals"] = results
-
-    def _save_proposals(self, predictions: list[dict]) -> None:
-        """The file that `DATASETS.PROPOSAL_FILES_TEST` takes."""
-        proposals = [prediction["proposals"] for prediction in predictions]
-        content = {
-            "boxes": [p.proposal_boxes.tensor.numpy() for p in proposals],
-            "objectness_logits": [p.objectness_logits.numpy() for p in proposals],
-            "ids": [prediction["image_id"] for prediction in predictions],
-            "bbox_mode": BoxMode.XYXY_ABS.value,
-        }
-        with atomic_write(os.path.join(self._output_dir, "box_proposals.pkl"), "wb") as file:
-            pickle.dump(content, file)

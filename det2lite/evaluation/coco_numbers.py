@@ -75,13 +75,7 @@ def compute_scores(
     task: bbox, segm or keypoints. image_ids: images to look at; all by default. oks_sigmas: (K,) for keypoints. fast:
     by `hotcoco`; else by `pycocotools`, with the same numbers.
     """
-    results = ground_truth.numbered(results)
-    finite = [result for result in results if math.isfinite(result["score"])]
-    if len(finite) < len(results):
-        logger.warning("%d predictions whose score is not a finite number are left out", len(results) - len(finite))
-    if task == "segm":
-        for result in finite:
-            result.pop("bbox", None)  # with a box its area would decide between small and large, not the mask's
+    finite = finite_results(ground_truth.numbered(results), task)
     if image_ids is not None:
         image_ids = [ground_truth.image_id(image_id) for image_id in image_ids]
     run = _run_hotcoco if fast else _run_pycocotools
@@ -103,6 +97,17 @@ def compute_scores(
         max_dets=list(params.maxDets),
         is_keypoints=task == "keypoints",
     )
+
+
+def finite_results(results: list[dict], task: str) -> list[dict]:
+    """The results that can be ranked, made ready for a task. They are changed."""
+    finite = [result for result in results if math.isfinite(result["score"])]
+    if len(finite) < len(results):
+        logger.warning("%d predictions whose score is not a finite number are left out", len(results) - len(finite))
+    if task == "segm":
+        for result in finite:
+            result.pop("bbox", None)  # with a box its area would decide between small and large, not the mask's
+    return finite
 
 
 def _run_hotcoco(ground_truth: CocoGroundTruth, results: list[dict], task: str) -> Any:
