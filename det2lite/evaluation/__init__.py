@@ -11,6 +11,7 @@ from det2lite.evaluation.evaluator import (
 from det2lite.evaluation.lvis_evaluation import LVISEvaluator
 from det2lite.evaluation.panoptic_evaluation import COCOPanopticEvaluator
 from det2lite.evaluation.pascal_voc_evaluation import PascalVOCDetectionEvaluator
+from det2lite.evaluation.rotated_coco_evaluation import RotatedCOCOEvaluator
 from det2lite.evaluation.sem_seg_evaluation import SemSegEvaluator
 from det2lite.evaluation.testing import flatten_results_dict, print_csv_format, verify_results
 
@@ -22,6 +23,7 @@ __all__ = [
     "EVALUATOR_REGISTRY",
     "LVISEvaluator",
     "PascalVOCDetectionEvaluator",
+    "RotatedCOCOEvaluator",
     "SemSegEvaluator",
     "build_evaluator",
     "flatten_results_dict",

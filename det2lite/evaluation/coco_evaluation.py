@@ -60,6 +60,8 @@ class COCOEvaluator(InstancesEvaluator):
     "box_proposals": {"AR@100": ...}}`, all 0..100, nan where there is no ground truth.
     """
 
+    _ground_truth_class = CocoGroundTruth
+
     def __init__(
         self,
         dataset_name: str,
@@ -94,7 +96,8 @@ class COCOEvaluator(InstancesEvaluator):
         json_file = metadata.get("json_file")
         if json_file is None:
             json_file = self._convert(dataset_name, output_dir, distributed, allow_cached_coco)
-        super().__init__(metadata, CocoGroundTruth(json_file), distributed=distributed, output_dir=output_dir)
+        ground_truth = self._ground_truth_class(json_file)
+        super().__init__(metadata, ground_truth, distributed=distributed, output_dir=output_dir)
 
     @staticmethod
     def _convert(
@@ -132,19 +135,22 @@ class COCOEvaluator(InstancesEvaluator):
         if not results:
             logger.warning("No predictions from the model!")
         logger.info("Evaluating predictions with %s ...", "hotcoco" if self._use_fast_impl else "pycocotools")
-        limits = None if self._max_dets_per_image is None else [1, 10, self._max_dets_per_image]
         for task in sorted(tasks):
-            scores = compute_scores(
-                self._ground_truth,
-                results,
-                task,
-                image_ids=img_ids,
-                max_dets=None if task == "keypoints" else limits,
-                oks_sigmas=self._kpt_oks_sigmas if task == "keypoints" else (),
-                fast=self._use_fast_impl,
-            )
+            scores = self._scores(results, task, img_ids)
             logger.info("COCO protocol for %s:\n%s", task, "\n".join(summary_lines(scores)))
             self._results[task] = self._derive_results(scores, task)
+
+    def _scores(self, results: list[dict], task: str, img_ids: Sequence[Any] | None) -> CocoScores:
+        limits = None if self._max_dets_per_image is None else [1, 10, self._max_dets_per_image]
+        return compute_scores(
+            self._ground_truth,
+            results,
+            task,
+            image_ids=img_ids,
+            max_dets=None if task == "keypoints" else limits,
+            oks_sigmas=self._kpt_oks_sigmas if task == "keypoints" else (),
+            fast=self._use_fast_impl,
+        )
 
     def _derive_results(self, scores: CocoScores, task: str) -> dict[str, float]:
         """The metrics of a task by name, logged as tables."""

@@ -34,9 +34,13 @@ class CocoGroundTruth:
         self._number_images()
         self._fill_areas()
         try:
-            self.api = hotcoco.COCO(self.dataset)
+            self.api = hotcoco.COCO(self._for_api())
         except (ValueError, TypeError, KeyError) as error:
             raise BadValue(f"{self.name}: not usable as COCO ground truth: {_one_line(error)}") from None
+
+    def _for_api(self) -> dict[str, Any]:
+        """The content as the api takes it."""
+        return self.dataset
 
     def _check(self) -> None:
         for key in ("images", "categories"):

@@ -14,7 +14,7 @@ from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
 from det2lite.evaluation.coco_results import instances_to_coco_json
 from det2lite.evaluation.evaluator import DatasetEvaluator
 from det2lite.evaluation.proposal_recall import AREAS, box_proposal_recall
-from det2lite.structures import BoxMode, Instances
+from det2lite.structures import BoxMode, Instances, RotatedBoxes
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
 from det2lite.utils.file_io import atomic_write
@@ -128,11 +128,12 @@ class InstancesEvaluator(DatasetEvaluator):
     def _save_proposals(self, predictions: list[dict]) -> None:
         """The file that `DATASETS.PROPOSAL_FILES_TEST` takes."""
         proposals = [prediction["proposals"] for prediction in predictions]
+        is_rotated = bool(proposals) and isinstance(proposals[0].proposal_boxes, RotatedBoxes)
         content = {
             "boxes": [p.proposal_boxes.tensor.numpy() for p in proposals],
             "objectness_logits": [p.objectness_logits.numpy() for p in proposals],
             "ids": [prediction["image_id"] for prediction in predictions],
-            "bbox_mode": BoxMode.XYXY_ABS.value,
+            "bbox_mode": (BoxMode.XYWHA_ABS if is_rotated else BoxMode.XYXY_ABS).value,
         }
         with atomic_write(os.path.join(self._output_dir, "box_proposals.pkl"), "wb") as file:
             pickle.dump(content, file)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from det2lite.structures import Boxes, BoxMode, pairwise_iou
+from det2lite.structures import Boxes, BoxMode, RotatedBoxes, pairwise_iou, pairwise_iou_rotated
 
 __all__ = ["AREAS", "ProposalRecall", "box_proposal_recall"]
 
@@ -29,14 +29,16 @@ def box_proposal_recall(
     """Recall of the best `limit` proposals of each image, averaged over IoU 0.5:0.95.
 
     predictions: dicts of image_id and proposals (with proposal_boxes and objectness_logits). coco_api: ground truth.
-    area: a key of `AREAS`. Each object is covered by at most one proposal, the best-fitting pair first. Images without
-    any proposal are left out, as in Detectron2. Without objects the recall is nan.
+    area: a key of `AREAS`. Rotated proposals are compared with the `rotated_bbox` XYWHA of annotations. Each object is
+    covered by at most one proposal, the best-fitting pair first. Images without any proposal are left out, as in
+    Detectron2. Without objects the recall is nan.
     """
     low, high = AREAS[area]
     overlaps, num_objects = [], 0
     for prediction in predictions:
-        boxes, areas = _objects(coco_api, prediction["image_id"])
         proposals = prediction["proposals"]
+        is_rotated = isinstance(proposals.proposal_boxes, RotatedBoxes)
+        boxes, areas = _objects(coco_api, prediction["image_id"], is_rotated)
         if len(boxes) == 0 or len(proposals) == 0:
             continue
         boxes = boxes[(areas >= low) & (areas <= high)]
@@ -44,20 +46,23 @@ def box_proposal_recall(
         if len(boxes) == 0:
             continue
         order = proposals.objectness_logits.sort(descending=True).indices[:limit]
-        overlaps.append(_best_overlaps(pairwise_iou(proposals.proposal_boxes[order], Boxes(boxes))))
+        chosen = proposals.proposal_boxes[order]
+        iou = pairwise_iou_rotated(chosen, RotatedBoxes(boxes)) if is_rotated else pairwise_iou(chosen, Boxes(boxes))
+        overlaps.append(_best_overlaps(iou))
     thresholds = torch.arange(0.5, 0.95 + 1e-5, 0.05, dtype=torch.float32)  # (T,)
     covered = torch.cat(overlaps) if overlaps else torch.zeros(0)
     recalls = (covered[None] >= thresholds[:, None]).sum(dim=1).float() / float(num_objects)  # (T,)
     return ProposalRecall(ar=recalls.mean().item(), recalls=recalls, thresholds=thresholds, num_objects=num_objects)
 
 
-def _objects(coco_api: Any, image_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boxes (G, 4) XYXY and areas (G,) of the objects of an image, crowds left out."""
+def _objects(coco_api: Any, image_id: int, is_rotated: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes (G, 4) XYXY, or (G, 5) rotated, and areas (G,) of the objects of an image, crowds left out."""
     annotations = coco_api.loadAnns(coco_api.getAnnIds(imgIds=[image_id]))
     annotations = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
-    boxes = torch.as_tensor([annotation["bbox"] for annotation in annotations], dtype=torch.float32).reshape(-1, 4)
     areas = torch.as_tensor([annotation["area"] for annotation in annotations], dtype=torch.float32)
-    return BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS), areas
+    key, width = ("rotated_bbox", 5) if is_rotated else ("bbox", 4)
+    boxes = torch.as_tensor([annotation[key] for annotation in annotations], dtype=torch.float32).reshape(-1, width)
+    return boxes if is_rotated else BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS), areas
 
 
 def _best_overlaps(iou: torch.Tensor) -> torch.Tensor:
