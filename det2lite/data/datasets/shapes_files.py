@@ -26,7 +26,7 @@ SPLITS = ("train", "val")
 MARKER = "version.json"
 
 
-def ensure_shapes(root: str, *, seed: int = SEED, num_train: int = 600, num_val: int = 100) -> Path:
+def ensure_shapes(root: str, *, seed: int = SEED, num_train: int = 800, num_val: int = 100) -> Path:
     """Make `<root>/shapes` unless it is there already with just these numbers, and return it.
 
     The folder appears whole or not at all. Processes that ask at the same time wait for the one that makes it.

@@ -11,12 +11,13 @@ THING_NAMES = ("circle", "rectangle", "triangle", "star", "cross")
 STUFF_NAMES = ("clouds", "stripes", "checks")
 CORNER_NAMES = ("top", "right", "left")  # of the triangle, which is never turned so far that they change places
 IMAGE_SIZES = ((128, 160), (160, 128), (144, 144), (128, 128), (112, 160), (160, 112), (136, 152), (152, 136))
-RADII = ((12, 17), (17, 26), (20, 32), (26, 40))  # pixels; each range is as likely
+RADII = ((13, 17), (18, 26), (22, 32), (26, 38))  # pixels; each range is as likely
 LARGE_RADII = (52, 68)
+TILT = 20  # degrees that a shape is turned by at most
 
 NO_SEGMENT = -1  # a pixel that belongs to nothing: the seam between two stuff regions
-MIN_VISIBLE = 55  # percent of its own pixels that an object keeps, whatever comes to lie on it
-MAX_BOX_IOU = 55  # percent; two boxes closer than this would be one to any detector
+MIN_VISIBLE = 65  # percent of its own pixels that an object keeps, whatever comes to lie on it
+MAX_BOX_IOU = 45  # percent; two boxes closer than this would be one to any detector
 SOLID = draw.FULL_COVERAGE // 2  # a pixel covered to a half is the object's
 
 
@@ -51,25 +52,25 @@ def shape_outline(dice: Dice, label: int, radius: int) -> np.ndarray:
     if name == "circle":
         return draw.on_circle(radius, range(0, draw.TURN, 9))
     if name == "rectangle":
-        half = np.array([radius * 80 // 100, radius * dice.integer(50, 80) // 100])
-        return draw.turned(half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]), dice.integer(0, 179))
+        half = np.array([radius * 80 // 100, radius * dice.integer(55, 80) // 100])
+        return draw.turned(half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]), dice.integer(-TILT, TILT))
     if name == "triangle":
         half_base, drop = radius * dice.integer(75, 95) // 100, radius * 65 // 100
-        return draw.turned(np.array([(0, -radius), (half_base, drop), (-half_base, drop)]), dice.integer(-35, 35))
+        return draw.turned(np.array([(0, -radius), (half_base, drop), (-half_base, drop)]), dice.integer(-TILT, TILT))
     if name == "star":
         inner = radius * dice.integer(38, 48) // 100
         rings = draw.on_circle(radius, range(0, 360, 72)), draw.on_circle(inner, range(36, 396, 72))
-        return draw.turned(np.stack(rings, axis=1).reshape(-1, 2), dice.integer(0, 71))
+        return draw.turned(np.stack(rings, axis=1).reshape(-1, 2), dice.integer(-TILT, TILT))
     arm = radius * dice.integer(24, 34) // 100
     far = radius * 92 // 100
     quarter = np.array([(arm, -arm), (arm, -far), (-arm, -far)])
-    return draw.turned(np.concatenate([draw.turned(quarter, -90 * k) for k in range(4)]), dice.integer(0, 89))
+    return draw.turned(np.concatenate([draw.turned(quarter, -90 * k) for k in range(4)]), dice.integer(-TILT, TILT))
 
 
 def paint(dice: Dice, height: int, width: int, colour: np.ndarray) -> np.ndarray:
     """A surface (H, W, 3) of mostly one colour: plain, fading, striped or cloudy."""
     kind = dice.choose(("plain", "fading", "striped", "cloudy"))
-    depth = dice.integer(8, 26)
+    depth = dice.integer(6, 18)
     if kind == "fading":
         change = draw.ramp(height, width, dice.integer(0, 359)) // UNITS % (2 * 64)
         change = np.abs(change - 64) * 4
@@ -108,7 +109,7 @@ def draw_ground(dice: Dice, height: int, width: int) -> tuple[Scene, list[np.nda
     colours = []
     for region, label in enumerate(labels):
         light = dice.integers(50, 205, (3,))
-        dark = np.clip(light + dice.choose((-1, 1)) * dice.integers(8, 36, (3,)), 10, 245)
+        dark = np.clip(light + dice.choose((-1, 1)) * dice.integers(6, 26, (3,)), 10, 245)
         if STUFF_NAMES[label] == "clouds":
             texture = draw.clouds(dice, height, width, dice.integer(14, 40))
         elif STUFF_NAMES[label] == "stripes":
@@ -196,7 +197,7 @@ def draw_centre(scene: Scene, dice: Dice, radius: int) -> np.ndarray:
     """Where to try a shape, (2,) XY units: well inside, at times across the border or on another shape."""
     height, width = scene.owner.shape
     below = [segment for segment in scene.segments if segment.outline is not None]
-    if below and dice.chance(20):
+    if below and dice.chance(12):
         return dice.choose(below).outline.mean(axis=0).astype(np.int64) + dice.integers(-3 * UNITS, 3 * UNITS, (2,))
     margin = 0 if dice.chance(15) else min(radius, min(height, width) * UNITS // 2 - 1)
     return np.array([dice.integer(margin, width * UNITS - margin), dice.integer(margin, height * UNITS - margin)])
@@ -231,7 +232,7 @@ def draw_scene(key: tuple[int, ...]) -> Scene:
             add_crowd(scene, dice, ground)
         things = [
             (dice.integer(*dice.choose(RADII)), dice.integer(0, len(THING_NAMES) - 1))
-            for _ in range(dice.choose((1, 2, 2, 3, 3, 4, 4, 5, 6, 7)))
+            for _ in range(dice.choose((1, 2, 3, 4, 4, 5, 5, 6, 6, 7)))
         ]
         if dice.chance(15):
             things[0] = dice.integer(*LARGE_RADII), dice.choose((0, 1, 1, 2, 3, 4))

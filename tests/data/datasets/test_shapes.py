@@ -21,7 +21,7 @@ from det2lite.utils.errors import BadValue, UserError
 TINY = {"seed": 5, "num_train": 60, "num_val": 4}
 SMALLEST = {"seed": 5, "num_train": 2, "num_val": 1}
 IGNORED = 255
-PINNED = (1, "5ed2bf7a86acbbb2", "df8b1cefdad254cb")  # version; pixels of all PNGs; JSON files: of the size TINY
+PINNED = (1, "b08d8a80933feac6", "50bbeead986d6c18")  # version; pixels of all PNGs; JSON files: of the size TINY
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def check_outline(annotation, mask, pixels):
     following = np.roll(points, -1, axis=0)
     area = abs((points[:, 0] * following[:, 1] - points[:, 1] * following[:, 0]).sum()) / 2
     length = np.hypot(*(following - points).T).sum()
-    assert abs(area - annotation["area"]) < 0.3 * length  # an upright edge may lie half a pixel off, all of it
+    assert abs(area - annotation["area"]) <= 0.5 * length  # an upright edge may lie half a pixel off, all of it
     assert (mask ^ pixels).sum() < 0.5 * length
     x, y, width, height = annotation["bbox"]
     assert np.abs(points.min(axis=0) - (x, y)).max() < 3  # a star's tip is thinner than a pixel
