@@ -2,11 +2,13 @@
 
 from det2lite.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY, build_proposal_generator
 from det2lite.modeling.proposal_generator.rpn import RPN, RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
+from det2lite.modeling.proposal_generator.rrpn import RRPN
 
 __all__ = [
     "PROPOSAL_GENERATOR_REGISTRY",
     "RPN",
     "RPN_HEAD_REGISTRY",
+    "RRPN",
     "StandardRPNHead",
     "build_proposal_generator",
     "build_rpn_head",

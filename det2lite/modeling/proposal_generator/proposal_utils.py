@@ -1,5 +1,7 @@
 """From scored boxes to proposals: the best of each level, non-maximum suppression, the best of each image."""
 
+from collections.abc import Callable
+
 import torch
 
 from det2lite.layers import batched_nms, shapes_to_tensor
@@ -24,22 +26,21 @@ def find_top_rpn_proposals(
     `(height, width)`. Suppression is by level. Fields: `proposal_boxes`, `objectness_logits`. Raises
     FloatingPointError in training where a value is not finite; in inference such boxes are dropped.
     """
+    candidates = best_of_levels(proposals, pred_objectness_logits, pre_nms_topk)
+    return select_proposals(*candidates, image_sizes, nms_thresh, post_nms_topk, min_box_size, training)
+
+
+def best_of_levels(
+    proposals: list[torch.Tensor], logits: list[torch.Tensor], topk: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The best `topk` of each level and image: boxes `(N, K, B)`, scores `(N, K)`, levels `(K,)`."""
     boxes, scores, levels = [], [], []
-    for level, (level_boxes, level_logits) in enumerate(zip(proposals, pred_objectness_logits, strict=True)):
-        top_scores, top = best_of_level(level_logits, pre_nms_topk)
+    for level, (level_boxes, level_logits) in enumerate(zip(proposals, logits, strict=True)):
+        top_scores, top = best_of_level(level_logits, topk)
         boxes.append(level_boxes.gather(1, top[..., None].expand(-1, -1, level_boxes.shape[-1])))
         scores.append(top_scores)
         levels.append(torch.full((top.shape[1],), level, device=top.device))
-    return select_proposals(
-        torch.cat(boxes, dim=1),
-        torch.cat(scores, dim=1),
-        torch.cat(levels),
-        image_sizes,
-        nms_thresh,
-        post_nms_topk,
-        min_box_size,
-        training,
-    )
+    return torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels)
 
 
 def best_of_level(logits: torch.Tensor, topk: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,24 +65,45 @@ def select_proposals(
 
     boxes `(N, K, 4)` XYXY, scores `(N, K)`, levels `(K,)`.
     """
-    num_images, num_candidates = scores.shape
-    finite = torch.isfinite(boxes).all(dim=2) & torch.isfinite(scores)  # (N, K)
-    if training and not finite.all():
-        raise FloatingPointError("predicted boxes or scores contain Inf or NaN: training has diverged")
+    finite = finite_candidates(boxes, scores, training)
     boxes = torch.where(finite[..., None], boxes, 0).clamp(min=0)
     boxes = torch.minimum(boxes, box_limits(image_sizes, boxes)[:, None])
     size = boxes[..., 2:] - boxes[..., :2]
     usable = finite & (size > min_box_size).all(dim=2)
+    return suppress_levels(boxes, scores, levels, usable, image_sizes, nms_thresh, post_nms_topk)
+
+
+def finite_candidates(boxes: torch.Tensor, scores: torch.Tensor, training: bool) -> torch.Tensor:
+    """Where boxes `(N, K, B)` and scores `(N, K)` are finite; in training they must be."""
+    finite = torch.isfinite(boxes).all(dim=2) & torch.isfinite(scores)  # (N, K)
+    if training and not finite.all():
+        raise FloatingPointError("predicted boxes or scores contain Inf or NaN: training has diverged")
+    return finite
+
+
+def suppress_levels(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    levels: torch.Tensor,
+    usable: torch.Tensor,
+    image_sizes: list[tuple[int, int]],
+    nms_thresh: float,
+    topk: int,
+    box_type: type[Boxes] = Boxes,
+    nms: Callable[..., torch.Tensor] = batched_nms,
+) -> list[Instances]:
+    """Proposals of each image, best first, from its `usable (N, K)` candidates; suppression is by level."""
+    num_images, num_candidates = scores.shape
     image_of = torch.arange(num_images, device=boxes.device)[:, None].expand_as(scores)
     groups = image_of * (levels.max() + 1 if num_candidates else 1) + levels
     picked = usable.flatten().nonzero().squeeze(1)
     boxes, scores = boxes.flatten(0, 1)[picked], scores.flatten()[picked]
-    keep = batched_nms(boxes, scores, groups.flatten()[picked], nms_thresh)  # best first, over all images
+    keep = nms(boxes, scores, groups.flatten()[picked], nms_thresh)  # best first, over all images
     image_of = image_of.flatten()[picked][keep]
     results = []
     for image, image_size in enumerate(image_sizes):
-        own = keep[image_of == image][:post_nms_topk]
-        results.append(Instances(image_size, proposal_boxes=Boxes(boxes[own]), objectness_logits=scores[own]))
+        own = keep[image_of == image][:topk]
+        results.append(Instances(image_size, proposal_boxes=box_type(boxes[own]), objectness_logits=scores[own]))
     return results
 
 

@@ -23,6 +23,7 @@ from det2lite.modeling.roi_heads.roi_heads import (
     build_roi_heads,
     select_foreground_proposals,
 )
+from det2lite.modeling.roi_heads.rotated_fast_rcnn import RROIHeads
 
 __all__ = [
     "ROI_BOX_HEAD_REGISTRY",
@@ -37,6 +38,7 @@ __all__ = [
     "KRCNNConvDeconvUpsampleHead",
     "MaskRCNNConvUpsampleHead",
     "ROIHeads",
+    "RROIHeads",
     "Res5ROIHeads",
     "StandardROIHeads",
     "build_box_head",

@@ -10,7 +10,7 @@ from det2lite.layers import ShapeSpec
 from det2lite.modeling.matcher import Matcher
 from det2lite.modeling.proposal_generator.proposal_utils import add_ground_truth_to_proposals
 from det2lite.modeling.sampling import subsample_labels
-from det2lite.structures import ImageList, Instances, pairwise_iou
+from det2lite.structures import Boxes, ImageList, Instances, pairwise_iou
 from det2lite.utils.events import get_event_storage
 from det2lite.utils.registry import Registry
 
@@ -99,6 +99,10 @@ class ROIHeads(nn.Module):
         chosen = torch.cat([foreground, background])
         return chosen, labels[chosen]
 
+    @staticmethod
+    def _overlaps(gt_boxes: Boxes, proposal_boxes: Boxes) -> torch.Tensor:
+        return pairwise_iou(gt_boxes, proposal_boxes)
+
     @torch.no_grad()
     def label_and_sample_proposals(
         self, proposals: list[Instances], targets: list[Instances]
@@ -111,7 +115,7 @@ class ROIHeads(nn.Module):
             proposals = add_ground_truth_to_proposals(targets, proposals)
         sampled, num_foreground, num_background = [], 0, 0
         for per_image, target in zip(proposals, targets, strict=True):
-            overlaps = pairwise_iou(target.gt_boxes, per_image.proposal_boxes)  # (M, R)
+            overlaps = self._overlaps(target.gt_boxes, per_image.proposal_boxes)  # (M, R)
             matches, labels = self.proposal_matcher(overlaps)
             chosen, classes = self._sample_proposals(matches, labels, target.gt_classes)
             per_image = per_image[chosen]

@@ -48,7 +48,7 @@ def candidates_above(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Boxes `(D, box_dim)`, scores, labels, images and rows in their image, `(D,)`, of all that score above
     `score_thresh`. boxes, scores: as in `fast_rcnn_inference`; regions with a value that is not finite are dropped."""
-    counts = [len(s) for s in scores]
+    counts = shapes_to_tensor([s.shape[0] for s in scores])  # stays a tensor in a trace
     scores = torch.cat(scores)  # (R, K + 1)
     boxes = torch.cat(boxes).unflatten(1, (-1, box_dim))  # (R, K or 1, box_dim)
     finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
@@ -91,9 +91,8 @@ def _log_classification_stats(
     storage.put_scalar(f"{prefix}/false_negative", missed.sum() / num_foreground)
 
 
-def _images_and_starts(counts: list[int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each row of all images `(R,)`: its image, and that image's first row."""
-    counts = torch.tensor(counts, dtype=torch.int64)
+def _images_and_starts(counts: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each row of all images `(R,)`: its image, and that image's first row. counts: `(N,)` rows of the images."""
     starts = counts.cumsum(0) - counts
     image = torch.repeat_interleave(torch.arange(len(counts)), counts)
     return image.to(device, non_blocking=True), starts[image].to(device, non_blocking=True)
