@@ -50,6 +50,7 @@ setup(
         "shapely>=2.0",
     ],
     extras_require={
+        "cityscapes": ["cityscapesscripts>=2.2"],  # its own evaluation
         "dev": ["pytest>=8.0", "ruff>=0.6"],
         "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
     },

@@ -1,6 +1,7 @@
 """Judging what models predict: one file a family of metrics."""
 
 from det2lite.evaluation.build import EVALUATOR_REGISTRY, build_evaluator
+from det2lite.evaluation.cityscapes_evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from det2lite.evaluation.coco_evaluation import COCOEvaluator
 from det2lite.evaluation.evaluator import (
     DatasetEvaluator,
@@ -18,6 +19,8 @@ from det2lite.evaluation.testing import flatten_results_dict, print_csv_format, 
 __all__ = [
     "COCOEvaluator",
     "COCOPanopticEvaluator",
+    "CityscapesInstanceEvaluator",
+    "CityscapesSemSegEvaluator",
     "DatasetEvaluator",
     "DatasetEvaluators",
     "EVALUATOR_REGISTRY",

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from det2lite.data import MetadataCatalog
+from det2lite.evaluation.cityscapes_evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from det2lite.evaluation.coco_evaluation import COCOEvaluator
 from det2lite.evaluation.evaluator import DatasetEvaluator, DatasetEvaluators
 from det2lite.evaluation.lvis_evaluation import LVISEvaluator
@@ -58,6 +59,30 @@ def lvis(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluato
 def pascal_voc(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
     """Boxes by Pascal VOC's protocol."""
     return PascalVOCDetectionEvaluator(dataset_name)
+
+
+@EVALUATOR_REGISTRY.register()
+def cityscapes_instance(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """Instance masks by Cityscapes' scripts."""
+    return CityscapesInstanceEvaluator(dataset_name)
+
+
+@EVALUATOR_REGISTRY.register()
+def cityscapes_sem_seg(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """Semantic maps by Cityscapes' scripts."""
+    return CityscapesSemSegEvaluator(dataset_name)
+
+
+@EVALUATOR_REGISTRY.register()
+def cityscapes_panoptic_seg(cfg: Any, dataset_name: str, output_dir: str | None) -> DatasetEvaluator:
+    """Segments by panoptic quality, instance masks and semantic maps by Cityscapes' scripts."""
+    return DatasetEvaluators(
+        [
+            COCOPanopticEvaluator(dataset_name, output_dir),
+            CityscapesSemSegEvaluator(dataset_name),
+            CityscapesInstanceEvaluator(dataset_name),
+        ]
+    )
 
 
 def build_evaluator(cfg: Any, dataset_name: str, output_dir: str | None = None) -> DatasetEvaluator:
