@@ -12,7 +12,18 @@ from det2lite.modeling.backbone import (
     build_resnet_backbone,
     make_stage,
 )
-from det2lite.modeling.meta_arch import META_ARCH_REGISTRY, GeneralizedRCNN, ProposalNetwork, build_model
+from det2lite.modeling.meta_arch import (
+    FCOS,
+    META_ARCH_REGISTRY,
+    SEM_SEG_HEADS_REGISTRY,
+    GeneralizedRCNN,
+    PanopticFPN,
+    ProposalNetwork,
+    RetinaNet,
+    SemanticSegmentor,
+    build_model,
+    build_sem_seg_head,
+)
 from det2lite.modeling.postprocessing import detector_postprocess
 from det2lite.modeling.proposal_generator import (
     PROPOSAL_GENERATOR_REGISTRY,
@@ -45,6 +56,7 @@ from det2lite.modeling.test_time_augmentation import (
 __all__ = [
     "ANCHOR_GENERATOR_REGISTRY",
     "BACKBONE_REGISTRY",
+    "FCOS",
     "FPN",
     "META_ARCH_REGISTRY",
     "PROPOSAL_GENERATOR_REGISTRY",
@@ -53,6 +65,7 @@ __all__ = [
     "ROI_KEYPOINT_HEAD_REGISTRY",
     "ROI_MASK_HEAD_REGISTRY",
     "RPN_HEAD_REGISTRY",
+    "SEM_SEG_HEADS_REGISTRY",
     "Backbone",
     "BaseKeypointRCNNHead",
     "BaseMaskRCNNHead",
@@ -60,10 +73,13 @@ __all__ = [
     "FastRCNNOutputLayers",
     "GeneralizedRCNN",
     "GeneralizedRCNNWithTTA",
+    "PanopticFPN",
     "ProposalNetwork",
     "ROIHeads",
     "ResNet",
     "ResNetBlockBase",
+    "RetinaNet",
+    "SemanticSegmentor",
     "SemanticSegmentorWithTTA",
     "ShapeSpec",
     "StandardROIHeads",
@@ -78,6 +94,7 @@ __all__ = [
     "build_resnet_backbone",
     "build_roi_heads",
     "build_rpn_head",
+    "build_sem_seg_head",
     "detector_postprocess",
     "make_stage",
 ]

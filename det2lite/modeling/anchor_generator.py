@@ -1,5 +1,7 @@
 """Anchors under Detectron2's path; they live in `det2lite.modeling.priors.anchors`."""
 
+from det2lite.config import configurable
+from det2lite.layers import ShapeSpec, move_device_like
 from det2lite.modeling.priors.anchors import (
     ANCHOR_GENERATOR_REGISTRY,
     BufferList,
@@ -7,11 +9,17 @@ from det2lite.modeling.priors.anchors import (
     RotatedAnchorGenerator,
     build_anchor_generator,
 )
+from det2lite.structures import Boxes, RotatedBoxes
 
 __all__ = [
     "ANCHOR_GENERATOR_REGISTRY",
+    "Boxes",
     "BufferList",
     "DefaultAnchorGenerator",
     "RotatedAnchorGenerator",
+    "RotatedBoxes",
+    "ShapeSpec",
     "build_anchor_generator",
+    "configurable",
+    "move_device_like",
 ]
