@@ -1,12 +1,18 @@
-"""Checks before the first iteration: does the model fit the data?"""
+"""Checks before the first iteration: does the model fit the data, and can it learn?"""
 
+import logging
 from collections.abc import Iterable
+
+from torch import nn
 
 from det2lite.config import CfgNode
 from det2lite.data import MetadataCatalog
+from det2lite.layers import FrozenBatchNorm2d
 from det2lite.utils.errors import UserError
 
-__all__ = ["ClassCountMismatch", "check_class_count"]
+__all__ = ["ClassCountMismatch", "check_class_count", "warn_of_frozen_random_layers"]
+
+logger = logging.getLogger(__name__)
 
 # the key that holds the number of thing classes, by MODEL.META_ARCHITECTURE
 _CLASS_COUNT_NODE = {"GeneralizedRCNN": "ROI_HEADS", "PanopticFPN": "ROI_HEADS", "RetinaNet": "RETINANET"}
@@ -33,3 +39,19 @@ def check_class_count(cfg: CfgNode, dataset_names: Iterable[str]) -> None:
                 f"{key} is {count}, but data set {name!r} has {len(classes)} classes ({listed});"
                 f" set {key} {len(classes)}"
             )
+
+
+def warn_of_frozen_random_layers(cfg: CfgNode, model: nn.Module) -> None:
+    """Warns where a training starts without weights though layers are frozen, which then stay random."""
+    if cfg.MODEL.WEIGHTS:
+        return
+    frozen = sum(not parameter.requires_grad for parameter in model.parameters())
+    norms = sum(isinstance(module, FrozenBatchNorm2d) for module in model.modules())
+    if frozen or norms:
+        logger.warning(
+            "MODEL.WEIGHTS is empty, but %d parameters and %d batch norms are frozen: they keep their initial values,"
+            " and the model will hardly learn. Give pre-trained weights, or set MODEL.BACKBONE.FREEZE_AT 0 and"
+            " MODEL.RESNETS.NORM GN (or BN)",
+            frozen,
+            norms,
+        )

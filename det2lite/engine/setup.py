@@ -66,6 +66,12 @@ def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
         torch.set_float32_matmul_precision(precision)
 
 
+def ensure_logging() -> None:
+    """Lets the log be seen where `default_setup` was not called."""
+    if not logging.getLogger("det2lite").isEnabledFor(logging.INFO):
+        setup_logger()
+
+
 def make_output_dir(path: str) -> None:
     """Creates the folder. Raises `UnwritableFolder` where that, or writing into it, is not possible."""
     try:

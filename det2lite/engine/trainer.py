@@ -16,10 +16,10 @@ from det2lite.checkpoint.random_state import set_random_state
 from det2lite.config import CfgNode
 from det2lite.data import build_detection_test_loader, build_detection_train_loader
 from det2lite.engine import hooks
-from det2lite.engine.checks import check_class_count
+from det2lite.engine.checks import check_class_count, warn_of_frozen_random_layers
 from det2lite.engine.run_state import data_state, move_data_loader
 from det2lite.engine.scaling import scale_to_workers
-from det2lite.engine.setup import create_ddp_model, default_writers
+from det2lite.engine.setup import create_ddp_model, default_writers, ensure_logging
 from det2lite.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from det2lite.evaluation import (
     DatasetEvaluator,
@@ -35,7 +35,6 @@ from det2lite.utils.env import seed_all_rng
 from det2lite.utils.errors import BadValue
 from det2lite.utils.events import EventWriter
 from det2lite.utils.fvcore_nn import get_bn_modules
-from det2lite.utils.logger import setup_logger
 
 __all__ = ["DefaultTrainer"]
 
@@ -58,8 +57,7 @@ class DefaultTrainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
-        if not logging.getLogger("det2lite").isEnabledFor(logging.INFO):
-            setup_logger()  # `default_setup` was not called
+        ensure_logging()
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
 
         data_loader = self.build_train_loader(cfg)
@@ -124,8 +122,10 @@ class DefaultTrainer(TrainerBase):
         if resumes:
             self.start_iter = self.iter + 1
             logger.info("Resuming behind iteration %d", self.iter)
-        elif resume:
+            return
+        if resume:
             logger.info("No checkpoint in %s to resume from: starting at iteration 0", self.cfg.OUTPUT_DIR)
+        warn_of_frozen_random_layers(self.cfg, self.model)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Timing, schedule, statistics, checkpoints, evaluation, writers; in this order, which matters."""

@@ -1,8 +1,12 @@
+import logging
+
 import pytest
+from torch import nn
 
 from det2lite.config import get_cfg
 from det2lite.data import MetadataCatalog
-from det2lite.engine.checks import check_class_count
+from det2lite.engine.checks import check_class_count, warn_of_frozen_random_layers
+from det2lite.layers import FrozenBatchNorm2d
 from det2lite.utils.errors import UserError
 
 
@@ -32,3 +36,17 @@ def test_what_cannot_be_known_is_left_alone(dataset):
     cfg.MODEL.META_ARCHITECTURE = "SomebodysOwn"
     check_class_count(cfg, [dataset])
     MetadataCatalog.pop("checks_of_no_known_classes")
+
+
+def test_frozen_layers_without_weights(caplog):
+    cfg = get_cfg()
+    frozen = nn.Sequential(nn.Conv2d(3, 4, 1), FrozenBatchNorm2d(4), nn.Conv2d(4, 4, 1))
+    frozen[0].requires_grad_(False)  # weight and bias
+    with caplog.at_level(logging.WARNING, "det2lite"):
+        warn_of_frozen_random_layers(cfg, nn.Conv2d(3, 4, 1))
+        cfg.MODEL.WEIGHTS = "weights.pth"
+        warn_of_frozen_random_layers(cfg, frozen)
+        assert not caplog.records
+        cfg.MODEL.WEIGHTS = ""
+        warn_of_frozen_random_layers(cfg, frozen)
+    assert "2 parameters and 1 batch norms are frozen" in caplog.text and "FREEZE_AT 0" in caplog.text
