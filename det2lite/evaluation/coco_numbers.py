@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
+from det2lite.utils.errors import BadValue
 
 __all__ = ["CocoScores", "METRICS", "compute_scores", "per_category_table", "summary_lines", "summary_stats"]
 
@@ -20,6 +21,8 @@ METRICS = {
     "segm": ["AP", "AP50", "AP75", "APs", "APm", "APl"],
     "keypoints": ["AP", "AP50", "AP75", "APm", "APl"],
 }
+
+_NUM_COCO_KEYPOINTS = 17  # of COCO's persons, for which sigmas are known
 
 # rows of the summary: (is_precision, IoU threshold or None for all, area, which of max_dets)
 _ROWS = [
@@ -76,6 +79,8 @@ def compute_scores(
     by `hotcoco`; else by `pycocotools`, with the same numbers.
     """
     finite = finite_results(ground_truth.numbered(results), task)
+    if task == "keypoints":
+        _check_keypoints(ground_truth, finite, len(oks_sigmas) or _NUM_COCO_KEYPOINTS)
     if image_ids is not None:
         image_ids = [ground_truth.image_id(image_id) for image_id in image_ids]
     run = _run_hotcoco if fast else _run_pycocotools
@@ -97,6 +102,18 @@ def compute_scores(
         max_dets=list(params.maxDets),
         is_keypoints=task == "keypoints",
     )
+
+
+def _check_keypoints(ground_truth: CocoGroundTruth, results: list[dict], num_sigmas: int) -> None:
+    """Raises `BadValue` where objects, predictions and sigmas are not of the same keypoints."""
+    for what, entries in (("the ground truth", ground_truth.dataset.get("annotations", [])), ("a prediction", results)):
+        counts = {len(entry["keypoints"]) // 3 for entry in entries if "keypoints" in entry}
+        wrong = sorted(counts - {num_sigmas})
+        if wrong:
+            raise BadValue(
+                f"{what} has {wrong[0]} keypoints, but there are {num_sigmas} sigmas to compare them with; set "
+                "TEST.KEYPOINT_OKS_SIGMAS to one for each keypoint of the data set"
+            )
 
 
 def finite_results(results: list[dict], task: str) -> list[dict]:

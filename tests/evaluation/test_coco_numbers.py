@@ -9,6 +9,7 @@ from det2lite.evaluation.coco_numbers import (
     summary_lines,
     summary_stats,
 )
+from det2lite.utils.errors import BadValue
 
 PARAMS = [{}, {"maxDets": [1, 3, 100]}, {"imgIds": [3, 10, 17]}]
 
@@ -68,6 +69,21 @@ def test_keypoints_with_sigmas_of_their_own(pycocotools_reference):
         scores = compute_scores(CocoGroundTruth(dataset), results, "keypoints", oks_sigmas=sigmas, fast=fast)
         assert np.array_equal(scores.precision, expected.eval["precision"])
         assert np.array_equal(summary_stats(scores), expected.stats) and 0.8 < expected.stats[0] < 1
+
+
+@pytest.mark.parametrize(
+    "num_truth, num_predicted, sigmas", [(3, 3, ()), (17, 3, ()), (3, 4, (0.1,) * 3), (3, 3, (0.1,))]
+)
+def test_numbers_of_keypoints_and_sigmas_must_agree(num_truth, num_predicted, sigmas):
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 50], "area": 2500.0, "iscrowd": 0}
+    dataset = {
+        "images": [{"id": 1, "height": 90, "width": 90}],
+        "categories": [{"id": 1, "name": "triangle"}],
+        "annotations": [annotation | {"keypoints": [20, 20, 2] * num_truth, "num_keypoints": num_truth}],
+    }
+    results = [{"image_id": 1, "category_id": 1, "score": 0.9, "keypoints": [20.0, 20.0, 1.0] * num_predicted}]
+    with pytest.raises(BadValue, match="has . keypoints, but there are .* sigmas.*TEST.KEYPOINT_OKS_SIGMAS"):
+        compute_scores(CocoGroundTruth(dataset), results, "keypoints", oks_sigmas=sigmas)
 
 
 def test_summary_reads_as_coco_prints_it(random_coco, pycocotools_reference):
