@@ -16,10 +16,11 @@ def detector_postprocess(
     Scales and clips boxes, drops those left without area, scales keypoints, and pastes masks `(R, 1, M, M)` as
     `(R, H, W)` bool at `mask_threshold`.
     """
-    # sizes that come as tensors, from tracing or a data set, are floats here
-    size = float(output_height), float(output_width)
+    size = output_height, output_width
+    if not torch.jit.is_tracing():  # a trace keeps the sizes that are tensors there
+        size = int(output_height), int(output_width)
     scale_x, scale_y = size[1] / results.image_size[1], size[0] / results.image_size[0]
-    results = Instances((int(output_height), int(output_width)), **results.get_fields())
+    results = Instances(size, **results.get_fields())
     boxes = None
     for name in ("pred_boxes", "proposal_boxes"):
         if results.has(name):
@@ -34,9 +35,7 @@ def detector_postprocess(
     if results.has("pred_masks"):
         masks = results.pred_masks
         masks = masks if isinstance(masks, ROIMasks) else ROIMasks(masks[:, 0])
-        results.pred_masks = masks.to_bitmasks(
-            results.pred_boxes, int(output_height), int(output_width), mask_threshold
-        ).tensor
+        results.pred_masks = masks.to_bitmasks(results.pred_boxes, *size, mask_threshold).tensor
     if results.has("pred_keypoints"):
         scale = results.pred_keypoints.new_tensor([scale_x, scale_y, 1.0])
         results.pred_keypoints = results.pred_keypoints * scale
