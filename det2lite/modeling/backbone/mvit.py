@@ -1,7 +1,7 @@
 """MViTv2: a transformer of several resolutions whose attention pools queries, keys and values. arXiv 2112.01526."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -132,52 +132,41 @@ class MultiScaleBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class _BlockPlan(NamedTuple):
-    """How one block differs from the others; `ends_stage` is the stage whose last block it is, if any."""
-
-    dim: int
-    dim_out: int
-    num_heads: int
-    stride_q: int
-    stride_kv: int
-    window_size: int
-    input_size: tuple[int, int]
-    ends_stage: int | None
-
-
 def _plan_blocks(
     depth: int,
     last_block_indexes: Sequence[int],
+    *,
     embed_dim: int,
     num_heads: int,
-    adaptive_kv_stride: int,
-    adaptive_window_size: int,
+    kv_stride: int,
+    window_size: int,
     tokens: int,
-) -> Iterator[_BlockPlan]:
-    """Each stage has twice the channels and heads, half the resolution and half the pooling of keys of the one before.
+) -> list[dict[str, Any]]:
+    """For each block the arguments of `MultiScaleBlock` that differ between blocks.
 
-    The first block of a stage still sees the resolution and the windows of the stage before, and leaves the new ones.
+    Each stage has twice the channels and heads, half the resolution and half the pooling of keys of the one before. The
+    first block of a stage still sees the resolution and the windows of the stage before, and leaves the new ones.
     Windows are local but for the last block of each stage after the first. tokens: along a side of the input.
     """
+    plans = []
     for i in range(depth):
         stage = sum(last < i for last in last_block_indexes)
-        is_first = stage > 0 and i - 1 in last_block_indexes
-        is_last = i in last_block_indexes
-        seen = stage - 1 if is_first else stage  # the stage whose resolution the block sees
-        stride_kv = max(adaptive_kv_stride >> stage, 1)
-        # before the next stage, in the second and third, keys are pooled once more
-        if is_last and i in last_block_indexes[1:3]:
-            stride_kv *= 2
-        yield _BlockPlan(
-            dim=embed_dim << seen,
-            dim_out=embed_dim << stage,
-            num_heads=num_heads << stage,
-            stride_q=2 if is_first else 1,
-            stride_kv=stride_kv,
-            window_size=0 if i in last_block_indexes[1:] else adaptive_window_size >> seen,
-            input_size=(tokens >> seen, tokens >> seen),
-            ends_stage=stage if is_last else None,
+        is_first = i - 1 in last_block_indexes
+        seen = stage - is_first  # the stage whose resolution the block sees
+        # at the end of the second and the third stage keys are pooled once more
+        pooled_again = 2 if i in last_block_indexes[1:3] else 1
+        plans.append(
+            {
+                "dim": embed_dim << seen,
+                "dim_out": embed_dim << stage,
+                "num_heads": num_heads << stage,
+                "stride_q": 2 if is_first else 1,
+                "stride_kv": max(kv_stride >> stage, 1) * pooled_again,
+                "window_size": 0 if i in last_block_indexes[1:] else window_size >> seen,
+                "input_size": (tokens >> seen, tokens >> seen),
+            }
         )
+    return plans
 
 
 class MViT(Backbone):
@@ -228,43 +217,46 @@ class MViT(Backbone):
             positions = (pretrain_img_size // patch_stride[0]) * (pretrain_img_size // patch_stride[1])
             self.pos_embed = nn.Parameter(torch.zeros(1, positions + bool(pretrain_use_cls_token), embed_dim))
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        tokens = img_size // patch_stride[0]
-        plans = [
-            *_plan_blocks(
-                depth, last_block_indexes, embed_dim, num_heads, adaptive_kv_stride, adaptive_window_size, tokens
-            )
-        ]
+        plans = _plan_blocks(
+            depth,
+            last_block_indexes,
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            kv_stride=adaptive_kv_stride,
+            window_size=adaptive_window_size,
+            tokens=img_size // patch_stride[0],
+        )
         self.blocks = nn.ModuleList(
             MultiScaleBlock(
-                plan.dim,
-                plan.dim_out,
-                plan.num_heads,
+                **plan,
                 mlp_ratio=mlp_ratio,
                 drop_path=drop_path_rate * i / max(depth - 1, 1),
                 norm_layer=norm_layer,
                 act_layer=act_layer,
-                stride_q=plan.stride_q,
                 qkv_bias=qkv_bias,
                 pool_kernel=qkv_pool_kernel,
-                stride_kv=plan.stride_kv,
                 residual_pooling=residual_pooling,
-                window_size=plan.window_size,
                 use_rel_pos=use_rel_pos,
                 rel_pos_zero_init=rel_pos_zero_init,
-                input_size=plan.input_size,
             )
             for i, plan in enumerate(plans)
         )
-        known = {f"scale{plan.ends_stage + 2}": plan for plan in plans if plan.ends_stage is not None}
-        if not set(out_features) <= known.keys():
-            raise BadValue(f"MViT has the features {', '.join(known)}; out_features are {list(out_features)}")
-        self._out_features = [name for name in known if name in out_features]
-        self._out_feature_channels = {name: known[name].dim_out for name in self._out_features}
-        self._out_feature_strides = {name: patch_stride[0] << known[name].ends_stage for name in self._out_features}
         self._name_after = {last: f"scale{stage + 2}" for stage, last in enumerate(last_block_indexes)}
+        self._add_outputs(out_features, embed_dim, patch_stride[0], norm_layer)
+        self.apply(init_transformer)
+
+    def _add_outputs(
+        self, out_features: Sequence[str], channels: int, stride: int, norm_layer: Callable[[int], nn.Module]
+    ) -> None:
+        """channels, stride: of the first stage; both double with each further one."""
+        stage_of = {name: stage for stage, name in enumerate(self._name_after.values())}
+        if not set(out_features) <= stage_of.keys():
+            raise BadValue(f"MViT has the features {', '.join(stage_of)}; out_features are {list(out_features)}")
+        self._out_features = [name for name in stage_of if name in out_features]
+        self._out_feature_channels = {name: channels << stage_of[name] for name in self._out_features}
+        self._out_feature_strides = {name: stride << stage_of[name] for name in self._out_features}
         for name in self._out_features:
             self.add_module(f"{name}_norm", norm_layer(self._out_feature_channels[name]))
-        self.apply(init_transformer)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: `(N, in_chans, H, W)`. Returns `scale<i>: (N, channels, H / stride, W / stride)`, rounded up."""

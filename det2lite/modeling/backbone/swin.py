@@ -205,6 +205,13 @@ class PatchEmbed(nn.Module):
         return self.norm(self.proj(x).permute(0, 2, 3, 1))
 
 
+def _check_stages(depths: Sequence[int], num_heads: Sequence[int], out_indices: Sequence[int]) -> None:
+    if len(depths) != len(num_heads):
+        raise BadValue(f"SwinTransformer: {len(depths)} depths but {len(num_heads)} num_heads; one for each stage")
+    if not set(out_indices) <= set(range(len(depths))):
+        raise BadValue(f"SwinTransformer has the stages 0 to {len(depths) - 1}, out_indices are {out_indices}")
+
+
 class SwinTransformer(Backbone):
     """Four stages of attention within windows; stage i gives the feature `p<i>`, normalised, of stride 4 * 2**i.
 
@@ -237,10 +244,7 @@ class SwinTransformer(Backbone):
         use_checkpoint: bool = False,
     ):
         super().__init__()
-        if len(depths) != len(num_heads):
-            raise BadValue(f"SwinTransformer: {len(depths)} depths but {len(num_heads)} num_heads; one for each stage")
-        if not set(out_indices) <= set(range(len(depths))):
-            raise BadValue(f"SwinTransformer has the stages 0 to {len(depths) - 1}, out_indices are {out_indices}")
+        _check_stages(depths, num_heads, out_indices)
         self.frozen_stages = frozen_stages
         self.out_indices = tuple(out_indices)
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim, norm_layer if patch_norm else None)
