@@ -4,9 +4,18 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torch import nn
+
 from det2lite.checkpoint.random_state import get_random_state, set_random_state
 
-__all__ = ["LoopState", "data_state", "keep_random_state", "move_data_loader"]
+__all__ = [
+    "LoopState",
+    "data_state",
+    "keep_random_state",
+    "load_training_state",
+    "move_data_loader",
+    "training_state",
+]
 
 
 @contextlib.contextmanager
@@ -59,3 +68,20 @@ def move_data_loader(data_loader: Any, state: Mapping[str, int], start_batch: in
     data_loader.seed = int(state["seed"])
     data_loader.start_batch = start_batch
     return True
+
+
+def training_state(model: nn.Module) -> dict[str, Any]:
+    """What modules need to go on training beside their state dicts, by name: of those with a `training_state()`."""
+    modules = _unwrapped(model).named_modules()
+    return {name: module.training_state() for name, module in modules if hasattr(module, "training_state")}
+
+
+def load_training_state(model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Hands each module what `training_state` got of it; a module that is not there any more is passed over."""
+    for name, module in _unwrapped(model).named_modules():
+        if name in state and hasattr(module, "load_training_state"):
+            module.load_training_state(state[name])
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from det2lite.engine.metrics import NonFiniteLoss, describe_batch, write_losses
+from det2lite.engine.run_state import load_training_state, training_state
 from det2lite.utils.errors import UserError
 from det2lite.utils.events import EventStorage, get_event_storage
 
@@ -266,11 +267,13 @@ class SimpleTrainer(TrainerBase):
 
     def state_dict(self) -> dict[str, Any]:
         self._finish_write()  # a loss that is not finite must not get into a checkpoint
-        return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = super().state_dict()
+        return {**state, "optimizer": self.optimizer.state_dict(), "model": training_state(self.model)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.optimizer.load_state_dict(state_dict["optimizer"])
+        load_training_state(self.model, state_dict.get("model", {}))
 
 
 class AMPTrainer(SimpleTrainer):

@@ -3,7 +3,14 @@ import random
 import numpy as np
 import torch
 
-from det2lite.engine.run_state import LoopState, data_state, keep_random_state, move_data_loader
+from det2lite.engine.run_state import (
+    LoopState,
+    data_state,
+    keep_random_state,
+    load_training_state,
+    move_data_loader,
+    training_state,
+)
 
 
 class Loader:
@@ -58,3 +65,25 @@ def test_loop_state_goes_on_where_it_was():
     state.load_state_dict(kept)
     batches = state.resume(2)
     assert [(next(batches), draw()) for _ in range(2)] == rest
+
+
+class Counting(torch.nn.Module):
+    def __init__(self, count=0):
+        super().__init__()
+        self.count = count
+
+    def training_state(self):
+        return {"count": self.count}
+
+    def load_training_state(self, state):
+        self.count = state["count"]
+
+
+def test_training_state_of_modules():
+    saved = training_state(torch.nn.Sequential(Counting(3), torch.nn.ReLU(), Counting(5)))
+    assert saved == {"0": {"count": 3}, "2": {"count": 5}}
+    fresh = torch.nn.Sequential(Counting(), torch.nn.ReLU())
+    load_training_state(fresh, saved)  # a head that is gone is no mistake
+    assert fresh[0].count == 3
+    load_training_state(fresh, {})
+    assert training_state(torch.nn.ReLU()) == {}

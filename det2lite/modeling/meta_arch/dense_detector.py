@@ -20,7 +20,8 @@ MAX_DRAWN = 20  # detections in a picture of training
 
 def permute_to_N_HWA_K(tensor: torch.Tensor, K: int) -> torch.Tensor:
     """Predictions `(N, A * K, H, W)` as `(N, H * W * A, K)`, in the order of the anchors."""
-    return tensor.unflatten(1, (-1, K)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+    batch, channels, height, width = tensor.shape  # not by `unflatten`, which the ONNX exporter takes for a constant shape
+    return tensor.reshape(batch, channels // K, K, height, width).permute(0, 3, 4, 1, 2).flatten(1, 3)
 
 
 class DenseDetector(ImageNormalizer):
@@ -48,6 +49,7 @@ class DenseDetector(ImageNormalizer):
             shapes = backbone.output_shape()
             head_in_features = sorted(shapes, key=lambda name: shapes[name].stride)
         self.head_in_features = head_in_features
+        self._running_means: set[str] = set()
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor] | list[dict[str, Any]]:
         """batched_inputs: a dict an image, with `image (C, H, W)`; in training `instances` with `gt_boxes` and
@@ -99,11 +101,21 @@ class DenseDetector(ImageNormalizer):
         self, name: str, value: torch.Tensor, initial_value: float, momentum: float = 0.9
     ) -> torch.Tensor:
         """Moves the running mean `name` towards `value`, and returns it. It stays on the device: nothing waits."""
-        if not hasattr(self, name):
-            self.register_buffer(name, value.new_full((), initial_value, dtype=torch.float32), persistent=False)
+        if name not in self._running_means:
+            self.load_training_state({name: value.new_full((), initial_value, dtype=torch.float32)})
         mean = getattr(self, name)
         mean.mul_(momentum).add_(value.detach().float(), alpha=1 - momentum)
         return mean.clone()
+
+    def training_state(self) -> dict[str, torch.Tensor]:
+        """Running means, which a training run goes on with and which Detectron2's checkpoints do not have."""
+        return {name: getattr(self, name).clone() for name in self._running_means}
+
+    def load_training_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Takes over what `training_state` gave."""
+        for name, value in state.items():
+            self._running_means.add(name)
+            self.register_buffer(name, value.to(self.device), persistent=False)
 
     def visualize_training(self, batched_inputs: list[dict[str, Any]], results: list[Instances]) -> None:
         """Puts a picture of the first image into the events: ground truth above, the best 20 detections below."""

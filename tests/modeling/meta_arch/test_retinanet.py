@@ -66,6 +66,7 @@ def test_permutation():
     x = torch.arange(2 * 6 * 2 * 2).view(2, 6, 2, 2)  # 2 anchors of 3 numbers
     rows = permute_to_N_HWA_K(x, 3)
     assert rows.shape == (2, 8, 3)
+    assert permute_to_N_HWA_K(x[:0], 3).shape == (0, 8, 3)
     assert rows[1, 5].tolist() == [x[1, 3 + k, 1, 0].item() for k in range(3)]  # position (1, 0), anchor 1
 
 
@@ -100,6 +101,17 @@ def test_losses_by_hand():
         again = net.losses(anchors, logits, labels, deltas, gt_boxes)
     assert again["loss_box_reg"].item() == pytest.approx(0.5 / (0.9 * normalizer + 0.1))
     assert not any("loss_normalizer" in name for name in net.state_dict())
+
+
+def test_resumed_training_goes_on_with_the_running_mean():
+    net, batch = model(), [sample()]
+    net(batch)
+    resumed, fresh = model(), model()
+    resumed.load_state_dict(net.state_dict())
+    resumed.load_training_state(net.training_state())
+    wanted = net(batch)
+    assert resumed(batch) == wanted
+    assert fresh.training_state() == {} and fresh(batch)["loss_cls"] != wanted["loss_cls"]
 
 
 @pytest.mark.parametrize("batch", [[sample(), empty(height=8, width=8)], [empty()]])
