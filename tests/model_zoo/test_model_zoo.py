@@ -1,11 +1,14 @@
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from det2lite import model_zoo
-from det2lite.config import get_cfg
+from det2lite.config import CfgNode, get_cfg
 from det2lite.model_zoo.model_zoo import config_names
+from det2lite.modeling import META_ARCH_REGISTRY
 from det2lite.utils.errors import UnknownName
 
 REFERENCE = Path(__file__).parent.parent / "parity" / "reference"
@@ -32,6 +35,22 @@ def test_config_resolves_to_detectron2s(name):
     default = {key: plain(value) for key, value in leaves(get_cfg())}
     ours = {key: plain(value) for key, value in leaves(model_zoo.get_config(f"{name}.yaml"))}
     assert {key: value for key, value in ours.items() if value != default[key]} == ZOO[name]
+
+
+@cache
+def number_of_parameters(model: str) -> int:
+    """Of a model described by the text of a config's MODEL; on the meta device it costs no memory."""
+    cfg = get_cfg()
+    cfg.MODEL = CfgNode.load_cfg(model)
+    with torch.device("meta"):
+        return sum(p.numel() for p in META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg).parameters())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_config_builds(name):
+    cfg = model_zoo.get_config(f"{name}.yaml")
+    cfg.MODEL.WEIGHTS = ""
+    assert number_of_parameters(cfg.MODEL.dump()) > 1e6
 
 
 def test_what_is_shipped():
