@@ -25,7 +25,7 @@ from det2lite.data.samplers import (
     RepeatFactorTrainingSampler,
     TrainingSampler,
 )
-from det2lite.data.train_loader import SeededBatchSampler, StreamLoader, TrainLoader
+from det2lite.data.train_loader import QuietLoader, SeededBatchSampler, StreamLoader, TrainLoader
 from det2lite.utils import comm
 from det2lite.utils.env import seed_all_rng
 from det2lite.utils.errors import BadValue, UnknownName, close_names
@@ -66,7 +66,10 @@ def _batch_size_of_rank(total: int | None, single: int | None) -> int:
         return single
     world_size = comm.get_world_size()
     if not total or total < 0 or total % world_size:
-        raise BadValue(f"total batch size {total} cannot be shared by {world_size} processes; take a multiple of it")
+        raise BadValue(
+            f"total batch size {total} cannot be shared by {world_size} processes; set SOLVER.IMS_PER_BATCH to a"
+            f" multiple of {world_size}"
+        )
     return total // world_size
 
 
@@ -258,7 +261,7 @@ def build_detection_test_loader(
             raise BadValue("an iterable data set decides its own order: it takes no sampler")
     elif sampler is None:
         sampler = InferenceSampler(len(dataset))
-    return DataLoader(
+    return QuietLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,

@@ -68,7 +68,18 @@ class SeededBatchSampler(Sampler):
             yield from waiting.values()
 
 
-class TrainLoader(DataLoader):
+class QuietLoader(DataLoader):
+    """A DataLoader of as many workers as DATALOADER.NUM_WORKERS says.
+
+    torch warns of every loader with more workers than cores, twice. The number is the user's, and workers that wait
+    for a disk need no core.
+    """
+
+    def check_worker_number_rationality(self) -> None:
+        pass
+
+
+class TrainLoader(QuietLoader):
     """Batches of a map-style data set; skipping decodes nothing."""
 
     def __init__(self, dataset: Any, *, batch_sampler: SeededBatchSampler, **kwargs: Any):
@@ -117,7 +128,7 @@ class StreamLoader:
             self._stream = SeededStream(dataset, comm.get_rank())
             inner_size, drop_last = (1, False) if group else (batch_size, drop_last)
             kwargs.update(batch_size=inner_size, drop_last=drop_last)
-            self._samples = DataLoader(self._stream, collate_fn=inner_collate, **kwargs)
+            self._samples = QuietLoader(self._stream, collate_fn=inner_collate, **kwargs)
         else:
             self._stream = None
             self._samples = TrainLoader(dataset, batch_sampler=batch_sampler, collate_fn=inner_collate, **kwargs)

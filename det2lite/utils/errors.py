@@ -14,7 +14,15 @@ class UserError(Exception):
     """Something the user gave cannot be used. The message is one line: what it is, and what to do."""
 
     def __str__(self) -> str:  # KeyError would print the repr
-        return str(self.args[0]) if self.args else ""
+        return _without_worker_trace(str(self.args[0])) if self.args else ""
+
+
+def _without_worker_trace(message: str) -> str:
+    """The message alone, where torch has put the traceback of a DataLoader's worker process before it."""
+    if not message.startswith("Caught ") or "Original Traceback" not in message:
+        return message
+    last = message.rstrip().splitlines()[-1]  # module.ClassName: the message
+    return last.partition(": ")[2] or last
 
 
 class UnknownName(UserError, KeyError):
