@@ -50,6 +50,15 @@ def write_losses(
         storage.put_scalars(cur_iter=iteration, **means)
 
 
+def diverged(
+    iteration: int, error: FloatingPointError, batch: Any, optimizer: Optimizer, model: nn.Module
+) -> NonFiniteLoss:
+    """What to raise for a model that found NaN or infinity in its own values."""
+    return NonFiniteLoss(
+        f"iteration {iteration}: {error}; the last checkpoint is untouched ({describe_batch(batch, optimizer, model)})"
+    )
+
+
 def describe_batch(batch: Any, optimizer: Optimizer, model: nn.Module) -> str:
     """Learning rate, gradient norm and image files of a batch, in one line; for error messages, it synchronises."""
     rates = sorted({group["lr"] for group in optimizer.param_groups})

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from det2lite.engine.metrics import NonFiniteLoss, describe_batch, write_losses
+from det2lite.engine.metrics import NonFiniteLoss, describe_batch, diverged, write_losses
 from det2lite.engine.run_state import load_training_state, training_state
 from det2lite.utils.errors import UserError
 from det2lite.utils.events import EventStorage, get_event_storage
@@ -201,7 +201,10 @@ class SimpleTrainer(TrainerBase):
 
         if self.zero_grad_before_forward:
             self.optimizer.zero_grad()
-        loss_dict, total = self._forward(self._batch)
+        try:
+            loss_dict, total = self._forward(self._batch)
+        except FloatingPointError as error:  # a part of the model has met NaN or infinity
+            raise diverged(self.iter, error, self._batch, self.optimizer, self.model) from error
         if not self.zero_grad_before_forward:
             self.optimizer.zero_grad()
         self._backward(total)

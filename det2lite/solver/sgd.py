@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from det2lite.utils.errors import BadValue
+
 
 def _like(tensor: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
     """`tensor` in the memory layout of `model`, copied only where they differ."""
@@ -32,7 +34,12 @@ class SGD(torch.optim.SGD):
         super().__init__(params, lr=lr, fused=fused, foreach=not fused, **settings)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Raises `BadValue` for the state of other parameters, which the fused kernel would read out of bounds."""
         super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            momentum = state.get("momentum_buffer")
+            if momentum is not None and momentum.shape != parameter.shape:
+                raise BadValue(f"a momentum of shape {[*momentum.shape]} for a parameter of {[*parameter.shape]}")
         for group in self.param_groups:  # which kernels ran where the state was saved says nothing about here
             group.update(fused=self.defaults["fused"], foreach=self.defaults["foreach"])
 

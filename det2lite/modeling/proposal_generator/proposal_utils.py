@@ -6,8 +6,13 @@ import torch
 
 from det2lite.layers import batched_nms, shapes_to_tensor
 from det2lite.structures import Boxes, Instances
+from det2lite.utils.errors import UserError
 
 __all__ = ["add_ground_truth_to_proposals", "box_limits", "find_top_rpn_proposals"]
+
+
+class Diverged(UserError, FloatingPointError):
+    """Predictions in training are NaN or infinite."""
 
 
 def find_top_rpn_proposals(
@@ -24,7 +29,7 @@ def find_top_rpn_proposals(
 
     proposals: one a level, `(N, R_l, 4)` XYXY; pred_objectness_logits: one a level, `(N, R_l)`; image_sizes:
     `(height, width)`. Suppression is by level. Fields: `proposal_boxes`, `objectness_logits`. Raises
-    FloatingPointError in training where a value is not finite; in inference such boxes are dropped.
+    `Diverged` in training where a value is not finite; in inference such boxes are dropped.
     """
     candidates = best_of_levels(proposals, pred_objectness_logits, pre_nms_topk)
     return select_proposals(*candidates, image_sizes, nms_thresh, post_nms_topk, min_box_size, training)
@@ -77,7 +82,10 @@ def finite_candidates(boxes: torch.Tensor, scores: torch.Tensor, training: bool)
     """Where boxes `(N, K, B)` and scores `(N, K)` are finite; in training they must be."""
     finite = torch.isfinite(boxes).all(dim=2) & torch.isfinite(scores)  # (N, K)
     if training and not finite.all():
-        raise FloatingPointError("predicted boxes or scores contain Inf or NaN: training has diverged")
+        raise Diverged(
+            "predicted boxes or scores contain Inf or NaN, training has diverged: lower SOLVER.BASE_LR, lengthen the"
+            " warm-up, or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+        )
     return finite
 
 
