@@ -11,7 +11,7 @@ import sys
 if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from det2lite.engine import config_from_arguments, default_argument_parser, launch
+from det2lite.engine import check_arguments, config_from_arguments, default_argument_parser, launch
 from det2lite.utils.errors import BadValue, exit_on_user_error
 
 
@@ -35,12 +35,13 @@ def train(cfg, model, resume=False):
     """Trains up to SOLVER.MAX_ITER, with checkpoints, logs and evaluations on the way. Returns the last results."""
     from det2lite.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
     from det2lite.data import build_detection_train_loader
-    from det2lite.engine import LoopState, check_class_count, default_writers
+    from det2lite.engine import LoopState, check_class_count, check_training_config, default_writers
     from det2lite.engine.run_state import keep_random_state
     from det2lite.solver import build_lr_scheduler, build_optimizer
     from det2lite.utils import comm
     from det2lite.utils.events import EventStorage
 
+    check_training_config(cfg)
     max_iter, period = cfg.SOLVER.MAX_ITER, cfg.TEST.EVAL_PERIOD
     data_loader = build_detection_train_loader(cfg)
     check_class_count(cfg, cfg.DATASETS.TRAIN)
@@ -110,6 +111,8 @@ def main(args):
         raise BadValue("this plain loop trains in float32: set SOLVER.AMP.ENABLED False, or use train_net.py")
     model = build_model(cfg)
     if args.eval_only:
+        if not cfg.DATASETS.TEST:
+            raise BadValue("nothing to evaluate on: DATASETS.TEST is empty; set it to a registered data set")
         load_weights(cfg, model, resume=args.resume)
         return evaluate(cfg, model)
     return train(cfg, create_ddp_model(model, broadcast_buffers=False), resume=args.resume)
@@ -118,6 +121,7 @@ def main(args):
 @exit_on_user_error
 def run():
     args = default_argument_parser().parse_args()
+    check_arguments(args)
     launch(
         main,
         args.num_gpus,

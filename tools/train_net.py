@@ -12,17 +12,25 @@ import sys
 if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from det2lite.engine import config_from_arguments, default_argument_parser, launch
+from det2lite.engine import check_arguments, config_from_arguments, default_argument_parser, launch
 from det2lite.utils.errors import exit_on_user_error
 
 
 def main(args):
-    from det2lite.engine import DefaultTrainer, default_setup, evaluate_weights, evaluate_with_tta, hooks
+    from det2lite.engine import (
+        DefaultTrainer,
+        check_training_config,
+        default_setup,
+        evaluate_weights,
+        evaluate_with_tta,
+        hooks,
+    )
 
     cfg = config_from_arguments(args)
     default_setup(cfg, args)
     if args.eval_only:
         return evaluate_weights(cfg, resume=args.resume)
+    check_training_config(cfg)
     trainer = DefaultTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     if cfg.TEST.AUG.ENABLED:
@@ -33,6 +41,7 @@ def main(args):
 @exit_on_user_error
 def run():
     args = default_argument_parser().parse_args()
+    check_arguments(args)
     launch(
         main,
         args.num_gpus,

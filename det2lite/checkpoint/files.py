@@ -68,7 +68,9 @@ def _load(path: str, mmap: bool) -> Any:
         raise BadValue(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except (RuntimeError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError) as error:
         # a broken file fails in the middle of the unpickler, in any way
-        reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).split(". ")[0].splitlines()[0] if str(error) else ""
+        if len(reason.split()) < 2:  # a key of the unpickler's, or nothing: EOFError has no text
+            reason = "its content is not what torch.save writes"
         raise BadValue(f"{path} is no checkpoint or is broken ({reason}); was it copied completely?") from error
 
 

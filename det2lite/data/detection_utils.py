@@ -60,6 +60,8 @@ def build_augmentation(cfg, is_train: bool) -> list[T.Augmentation]:
     sizes = cfg.INPUT
     if not is_train:
         return [T.ResizeShortestEdge(sizes.MIN_SIZE_TEST, sizes.MAX_SIZE_TEST, "choice")]
+    if sizes.MIN_SIZE_TRAIN_SAMPLING not in ("range", "choice"):
+        raise BadValue(f"INPUT.MIN_SIZE_TRAIN_SAMPLING is 'range' or 'choice', not {sizes.MIN_SIZE_TRAIN_SAMPLING!r}")
     augmentations = [
         T.ResizeShortestEdge(sizes.MIN_SIZE_TRAIN, sizes.MAX_SIZE_TRAIN, sizes.MIN_SIZE_TRAIN_SAMPLING)
     ]

@@ -164,8 +164,9 @@ def get_detection_dataset_dicts(
             check_metadata_consistency("thing_classes", names)
             print_instances_class_histogram(dataset_dicts, class_names)
     if not dataset_dicts:
+        few = f", or fewer than MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE = {min_keypoints} keypoints"
         raise NoSamples(
-            f"{', '.join(names)}: none of the {loaded} images is left to use; they have no annotations but crowds, or "
-            f"fewer than {min_keypoints} keypoints (DATALOADER.FILTER_EMPTY_ANNOTATIONS, MIN_KEYPOINTS_PER_IMAGE)"
+            f"{', '.join(names)}: none of the {loaded} images is left to use: they have no annotations but crowds"
+            f"{few if min_keypoints > 0 else ''}; DATALOADER.FILTER_EMPTY_ANNOTATIONS False keeps empty images"
         )
     return dataset_dicts

@@ -53,7 +53,7 @@ def read_image(file_name: str | os.PathLike, format: str | None = None) -> np.nd
     except (UserError, MemoryError):
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingFile(f"image {file_name} does not exist; check the data set's image folder") from error
+        raise MissingFile(f"image {file_name} does not exist; check the path or the data set's image folder") from error
     except UnidentifiedImageError as error:
         raise BadImage(f"{file_name} is not an image that can be read; replace it or leave it out") from error
     except Image.DecompressionBombError as error:
@@ -86,7 +86,10 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:
         try:
             image = image.convert(mode)
         except ValueError as error:
-            raise BadValue(f"images of mode {image.mode!r} cannot be had in format {format!r}: {error}") from error
+            raise BadValue(
+                f"images of mode {image.mode!r} cannot be had in format {format!r} ({error}); INPUT.FORMAT is BGR, RGB,"
+                " L, YUV-BT.601 or another mode of PIL"
+            ) from error
     array = np.asarray(image)
     if format == "BGR":
         return array[:, :, ::-1]  # a view: whoever needs it contiguous copies once, at the end

@@ -10,13 +10,13 @@ from det2lite.engine.launch import launch  # bound here: the function and its mo
 _HOMES = {
     "train_loop": ("HookBase", "TrainerBase", "SimpleTrainer", "AMPTrainer"),
     "metrics": ("NonFiniteLoss",),
-    "arguments": ("config_from_arguments", "default_argument_parser"),
+    "arguments": ("check_arguments", "config_from_arguments", "default_argument_parser"),
     "setup": ("default_setup", "default_writers", "create_ddp_model"),
     "predictor": ("DefaultPredictor",),
     "trainer": ("DefaultTrainer",),
     "evaluate": ("evaluate_weights", "evaluate_with_tta", "load_weights"),
     "run_state": ("LoopState",),
-    "checks": ("check_class_count",),
+    "checks": ("check_class_count", "check_training_config"),
     "hooks": (
         "CallbackHook",
         "IterationTimer",

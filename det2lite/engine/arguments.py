@@ -6,7 +6,7 @@ import sys
 from det2lite.config import CfgNode, get_cfg
 from det2lite.utils.errors import BadValue
 
-__all__ = ["config_from_arguments", "default_argument_parser"]
+__all__ = ["check_arguments", "config_from_arguments", "default_argument_parser"]
 
 _EXAMPLES = """examples:
 
@@ -79,6 +79,15 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
         help="changes of the config, after all flags: pairs of a key of the YAML file and its value",
     )
     return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raises a `UserError` for a config or for devices that are not there, before processes are started for them."""
+    cfg = config_from_arguments(args)
+    if args.num_gpus * args.num_machines > 1:
+        from det2lite.engine.setup import check_device_count  # imports torch
+
+        check_device_count(cfg, args.num_gpus * args.num_machines)
 
 
 def config_from_arguments(args: argparse.Namespace) -> CfgNode:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from torch import nn
 
 from det2lite.config import CfgNode
-from det2lite.data import MetadataCatalog
+from det2lite.data import DatasetCatalog, MetadataCatalog
 from det2lite.layers import FrozenBatchNorm2d
-from det2lite.utils.errors import UserError
+from det2lite.utils.errors import BadValue, UserError
 
-__all__ = ["ClassCountMismatch", "check_class_count", "warn_of_frozen_random_layers"]
+__all__ = ["ClassCountMismatch", "check_class_count", "check_training_config", "warn_of_frozen_random_layers"]
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +18,25 @@ logger = logging.getLogger(__name__)
 _CLASS_COUNT_NODE = {"GeneralizedRCNN": "ROI_HEADS", "PanopticFPN": "ROI_HEADS", "RetinaNet": "RETINANET"}
 
 
+_LEAST = {"SOLVER.IMS_PER_BATCH": 1, "SOLVER.CHECKPOINT_PERIOD": 1, "DATALOADER.NUM_WORKERS": 0}
+
+
 class ClassCountMismatch(UserError, ValueError):
     """A model of another number of classes than the data set has."""
+
+
+def check_training_config(cfg: CfgNode) -> None:
+    """Raises a `UserError` for what would end a training late: numbers out of range, unknown names in DATASETS.TEST.
+
+    For the tools, whose test data come from the catalog; a trainer of another kind may get them elsewhere.
+    """
+    for key, least in _LEAST.items():
+        node, name = key.split(".")
+        if cfg[node][name] < least:
+            raise BadValue(f"{key} is {cfg[node][name]}; set it to {least} or more")
+    for name in cfg.DATASETS.TEST:
+        if name not in DatasetCatalog:
+            DatasetCatalog[name]  # says which names are close
 
 
 def check_class_count(cfg: CfgNode, dataset_names: Iterable[str]) -> None:

@@ -137,6 +137,8 @@ def _start(main_func, processes, num_machines, machine_rank, dist_url, args, tim
     """Starts this machine's processes and waits for them."""
     import torch.multiprocessing as mp
 
+    # it warns of each process that it ends after an error in another; that error is what matters, and is raised here
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
     errors = mp.get_context("spawn").SimpleQueue()
     world_size = num_machines * processes
     places = [Place(machine_rank * processes + i, world_size, i, processes, dist_url) for i in range(processes)]

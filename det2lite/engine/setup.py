@@ -85,10 +85,10 @@ def make_output_dir(path: str) -> None:
         ) from error
 
 
-def check_device_count(cfg: Any) -> None:
-    """Raises where several processes would share the CPU without having been asked to."""
+def check_device_count(cfg: Any, count: int | None = None) -> None:
+    """Raises where `count` processes (None: those there are) would share the CPU without having been asked to."""
+    count = comm.get_world_size() if count is None else count
     device = str(_value(cfg, "MODEL.DEVICE", "device", default="cpu"))
-    count = comm.get_world_size()
     if count > 1 and device != "cpu" and not resolve_device(device).startswith("cuda"):
         raise BadValue(
             f"{count} processes were asked for, and this machine has {torch.cuda.device_count()} GPUs:"
