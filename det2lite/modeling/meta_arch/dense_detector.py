@@ -20,7 +20,8 @@ MAX_DRAWN = 20  # detections in a picture of training
 
 def permute_to_N_HWA_K(tensor: torch.Tensor, K: int) -> torch.Tensor:
     """Predictions `(N, A * K, H, W)` as `(N, H * W * A, K)`, in the order of the anchors."""
-    batch, channels, height, width = tensor.shape  # not by `unflatten`, which the ONNX exporter takes for a constant shape
+    # not by `unflatten`, which the ONNX exporter takes for a constant shape
+    batch, channels, height, width = tensor.shape
     return tensor.reshape(batch, channels // K, K, height, width).permute(0, 3, 4, 1, 2).flatten(1, 3)
 
 
