@@ -1,12 +1,16 @@
 """A detector's output in the format of COCO result files."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pycocotools.mask as mask_util
 import torch
 
-from det2lite.structures import BoxMode, Instances
+from det2lite.data.rle import decode_rle
+from det2lite.structures import Boxes, BoxMode, Instances
+from det2lite.utils.errors import BadValue
 
-__all__ = ["encode_masks", "instances_to_coco_json"]
+__all__ = ["encode_masks", "instances_from_coco_json", "instances_to_coco_json"]
 
 
 def encode_masks(masks: torch.Tensor | np.ndarray) -> list[dict]:
@@ -73,3 +77,41 @@ def instances_to_coco_json(instances: Instances, img_id: int | str) -> list[dict
         for result, flat in zip(results, shifted.flatten(1).tolist(), strict=True):
             result["keypoints"] = flat
     return results
+
+
+def instances_from_coco_json(
+    results: list[dict],
+    image_size: tuple[int, int],
+    contiguous_id_of: Mapping[int, int] | None = None,
+    score_threshold: float = 0.0,
+) -> Instances:
+    """Detections of one image from its entries of a result file; the inverse of `instances_to_coco_json`.
+
+    image_size: (height, width). contiguous_id_of: the class of each category id, None where ids are classes. Entries
+    below `score_threshold` are left out. Raises `BadValue` for an entry that is none, or of a category without class.
+    """
+    try:
+        results = [entry for entry in results if entry["score"] >= score_threshold]
+        boxes = np.array([entry["bbox"] for entry in results], dtype=np.float32).reshape(len(results), 4)
+        ids = [entry["category_id"] for entry in results]
+        classes = ids if contiguous_id_of is None else [contiguous_id_of[i] for i in ids]
+        fields = {
+            "pred_boxes": Boxes(torch.from_numpy(BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS))),
+            "pred_classes": torch.tensor(classes, dtype=torch.int64),
+            "scores": torch.tensor([entry["score"] for entry in results], dtype=torch.float32),
+        }
+        if results and "segmentation" in results[0]:
+            masks = np.stack([decode_rle(entry["segmentation"]) for entry in results])
+            if masks.shape[1:] != tuple(image_size):
+                raise ValueError(f"masks of {masks.shape[1:]} pixels for an image of {tuple(image_size)}")
+            fields["pred_masks"] = torch.from_numpy(masks).bool()
+        if results and "keypoints" in results[0]:
+            points = torch.tensor([entry["keypoints"] for entry in results], dtype=torch.float32)
+            fields["pred_keypoints"] = points.unflatten(1, (-1, 3)) + points.new_tensor([0.5, 0.5, 0.0])
+        return Instances(tuple(image_size), **fields)
+    except (IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
+        raise BadValue(
+            f"a detection cannot be read ({what}); each has image_id, category_id, bbox (XYWH) and score, with "
+            "categories of the data set it is shown with"
+        ) from error

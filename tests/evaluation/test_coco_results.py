@@ -3,8 +3,9 @@ import pycocotools.mask as mask_util
 import pytest
 import torch
 
-from det2lite.evaluation.coco_results import encode_masks, instances_to_coco_json
+from det2lite.evaluation.coco_results import encode_masks, instances_from_coco_json, instances_to_coco_json
 from det2lite.structures import BitMasks, Boxes, Instances
+from det2lite.utils.errors import BadValue
 
 
 def as_pycocotools(mask):
@@ -64,3 +65,36 @@ def test_masks_and_keypoints_come_along(kind):
     assert result["keypoints"] == [0.5, 1.5, 0.75, 3.0, 4.0, 0.5]
     assert np.argwhere(mask_util.decode(result["segmentation"])).tolist() == [[5, 7]]
     assert instances.pred_keypoints[0, 0, 0] == 1.0
+
+
+def test_there_and_back():
+    instances = Instances((6, 7))
+    instances.pred_boxes = Boxes(torch.tensor([[1.0, 2, 4, 6], [0, 0, 7, 5]]))
+    instances.scores = torch.tensor([0.75, 0.25])
+    instances.pred_classes = torch.tensor([0, 1])
+    instances.pred_masks = torch.rand(2, 6, 7, generator=torch.Generator().manual_seed(0)) > 0.5
+    instances.pred_keypoints = torch.tensor([[[1.5, 2.5, 0.5]], [[3.0, 4.0, 1.0]]])
+    results = instances_to_coco_json(instances, 3)
+    back = instances_from_coco_json(results, (6, 7))
+    for name, value in instances.get_fields().items():
+        expected, found = (getattr(v, "tensor", v) for v in (value, back.get(name)))
+        assert torch.equal(expected, found), name
+    results = [{**r, "category_id": {0: 17, 1: 4}[r["category_id"]]} for r in results]
+    best = instances_from_coco_json(results, (6, 7), {4: 1, 17: 0}, score_threshold=0.5)
+    assert best.pred_classes.tolist() == [0] and best.scores.tolist() == [0.75]
+    assert len(instances_from_coco_json([], (6, 7))) == 0
+
+
+def test_entries_that_are_no_detections():
+    good = {"category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}
+    for change, words in (
+        ({"bbox": [1, 2]}, "cannot be read"),
+        ({"bbox": None}, "cannot be read"),
+        ({"score": "high"}, "cannot be read"),
+        ({"segmentation": {"size": [9, 9], "counts": [81]}}, "masks of"),
+        ({"keypoints": [1.0, 2.0]}, "cannot be read"),
+    ):
+        with pytest.raises(BadValue, match=words):
+            instances_from_coco_json([{**good, **change}], (6, 7))
+    with pytest.raises(BadValue, match="no 1;|no 1\\)"):
+        instances_from_coco_json([good], (6, 7), {2: 0})
