@@ -1,0 +1,72 @@
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from det2lite.config import get_cfg
+from det2lite.modeling import build_model
+
+ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location("det2lite_export_model", ROOT / "tools" / "export_model.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+TINY = f"""
+_BASE_: "{ROOT}/configs/Base-RCNN-FPN.yaml"
+MODEL:
+  DEVICE: cpu
+  WEIGHTS: weights.pth
+  RESNETS: {{DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN}}
+  FPN: {{OUT_CHANNELS: 16}}
+  RPN: {{PRE_NMS_TOPK_TEST: 50, POST_NMS_TOPK_TEST: 20}}
+  ROI_HEADS: {{NUM_CLASSES: 2}}
+  ROI_BOX_HEAD: {{FC_DIM: 16}}
+INPUT: {{MIN_SIZE_TEST: 64, MAX_SIZE_TEST: 96}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    cv2.imwrite("picture.png", np.random.default_rng(0).integers(0, 255, (50, 60, 3), np.uint8))
+    torch.manual_seed(0)
+    cfg = get_cfg()
+    cfg.merge_from_file("tiny.yaml")
+    torch.save({"model": build_model(cfg).state_dict()}, "weights.pth")
+    return tmp_path
+
+
+def run(*arguments):
+    tool.main(["--config-file", "tiny.yaml", *arguments])
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "onnx"])
+def test_writes_and_compares(kind, folder, capsys):
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+    run("--format", kind, "--output", "out/model", "--sample-image", "picture.png")
+    out = capsys.readouterr().out
+    assert "on an image of (64, 77)" in out
+    differences = {line.split()[0]: float(line.split()[-1]) for line in out.splitlines()[1:]}
+    assert set(differences) == {"pred_boxes", "pred_classes", "scores", "image_size"}
+    assert max(differences.values()) < 1e-2 and "(0, 4)" not in out
+    assert (folder / "out" / "model").stat().st_size > 1e6
+
+
+def test_mistakes(folder, capsys):
+    for arguments, words in [
+        (["MODEL.WEIGHTS", ""], "MODEL.WEIGHTS"),
+        (["MODEL.WEIGHTS", "none.pth"], "none.pth"),
+        (["--sample-image", "none.png"], "none.png"),
+        (["DATASETS.TEST", "()"], "--sample-image"),
+    ]:
+        with pytest.raises(SystemExit) as stopped:
+            run("--output", "model", *arguments)
+        error = capsys.readouterr().err
+        assert stopped.value.code == 1 and words in error.splitlines()[-1]
+    assert not (folder / "model").exists()
