@@ -24,8 +24,6 @@ class CocoGroundTruth:
 
     def __init__(self, source: str | os.PathLike | dict[str, Any]):
         """source: a file, or its content, which is not changed."""
-        import hotcoco
-
         self.name = "ground truth" if isinstance(source, dict) else os.fspath(source)
         self.dataset = source if isinstance(source, dict) else read_json(source)
         self._check()
@@ -33,8 +31,18 @@ class CocoGroundTruth:
         self._numbers: dict[Any, int] | None = None
         self._number_images()
         self._fill_areas()
+        self.api = self._make_api()
+
+    def _make_api(self) -> Any:
+        import hotcoco
+
+        content = self._for_api()
         try:
-            self.api = hotcoco.COCO(self._for_api())
+            return hotcoco.COCO(content)
+        except (ValueError, TypeError, KeyError):
+            pass  # it checks types that nobody needs here, such as that of an image's licence
+        try:
+            return hotcoco.COCO(_what_counts(content))
         except (ValueError, TypeError, KeyError) as error:
             raise BadValue(f"{self.name}: not usable as COCO ground truth: {_one_line(error)}") from None
 
@@ -99,6 +107,30 @@ def to_pycocotools(dataset: dict[str, Any]) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         api.createIndex()
     return api
+
+
+def _what_counts(dataset: dict[str, Any]) -> dict[str, Any]:
+    """The content without what evaluation does not look at; annotations are numbered anew."""
+
+    def chosen(entry: dict, *keys: str) -> dict:
+        return {key: entry[key] for key in keys if entry.get(key) is not None}
+
+    annotation_keys = ("image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "keypoints",
+                       "num_keypoints", "obb", "rotated_bbox")  # fmt: skip
+    return {
+        "images": [
+            chosen(image, "id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
+            for image in dataset["images"]
+        ],
+        "categories": [
+            {**chosen(category, "id", "frequency"), "name": str(category.get("name"))}
+            for category in dataset["categories"]
+        ],
+        "annotations": [
+            {"id": number, **chosen(annotation, *annotation_keys)}
+            for number, annotation in enumerate(dataset.get("annotations", []), start=1)
+        ],
+    }
 
 
 def _one_line(error: Exception) -> str:

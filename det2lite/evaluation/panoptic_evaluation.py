@@ -144,7 +144,9 @@ def _panoptic_quality(truth: dict, predicted: dict, truth_folder: str, folder: s
     """Qualities 0..1 by group, `pq`, `sq`, `rq` and `n`, the number of categories."""
     from hotcoco.panoptic import PanopticEval
 
-    numbers = {image["id"]: number for number, image in enumerate(truth["images"], start=1)}
+    ids = [image["id"] for image in truth["images"]]
+    are_numbers = all(type(image_id) is int for image_id in ids)
+    numbers = {image_id: image_id if are_numbers else number for number, image_id in enumerate(ids, start=1)}
     try:
         truth, predicted = _numbered(truth, numbers), _numbered(predicted, numbers)
         evaluation = PanopticEval(truth, predicted, gt_folder=truth_folder, pred_folder=folder)
@@ -156,12 +158,21 @@ def _panoptic_quality(truth: dict, predicted: dict, truth_folder: str, folder: s
 
 
 def _numbered(content: dict, numbers: dict[Any, int]) -> dict:
-    """The content of a panoptic JSON file with integers for image ids, which may be strings, as Cityscapes' are."""
-    if all(isinstance(image_id, int) for image_id in numbers):
-        return content
-    images = [image | {"id": numbers[image["id"]]} for image in content["images"]]
-    annotations = [a | {"image_id": numbers[a["image_id"]]} for a in content["annotations"] if a["image_id"] in numbers]
-    return {**content, "images": images, "annotations": annotations}
+    """What counts of a panoptic JSON file, with integers for image ids, which may be strings, as Cityscapes' are."""
+    keys = ("id", "category_id", "iscrowd", "area")
+    return {
+        "images": [{"id": number} for number in numbers.values()],
+        "annotations": [
+            {
+                "image_id": numbers[annotation["image_id"]],
+                "file_name": annotation["file_name"],
+                "segments_info": [{k: s[k] for k in keys if k in s} for s in annotation["segments_info"]],
+            }
+            for annotation in content["annotations"]
+            if annotation["image_id"] in numbers
+        ],
+        "categories": [{"id": c["id"], "name": str(c["name"]), "isthing": c["isthing"]} for c in content["categories"]],
+    }
 
 
 def _percent(share: float) -> float:

@@ -61,3 +61,14 @@ def test_bad_files_are_named(tmp_path, text, word):
     assert str(path) in str(error.value) and word in str(error.value)
     with pytest.raises(MissingFile):
         CocoGroundTruth(tmp_path / "nothing.json")
+
+
+def test_fields_that_nobody_looks_at_may_be_anything():
+    source = dataset([1], id="a1", iscrowd=None, attributes=None)
+    source["info"] = {"version": 1}
+    source["images"][0] |= {"license": "mine", "date_captured": 2020, "file_name": None}
+    source["categories"] = [{"id": 5, "name": 7, "supercategory": 3, "skeleton": "none"}]
+    api = CocoGroundTruth(source).api
+    assert api.getImgIds() == [1] and api.loadCats([5])[0]["name"] == "7"
+    (annotation,) = api.loadAnns(api.getAnnIds(imgIds=[1]))
+    assert annotation["bbox"] == [1, 1, 4, 3] and annotation["area"] == 7

@@ -38,7 +38,7 @@ def register(tmp_path):
             ]
             annotations.append({"image_id": image_id, "file_name": f"{image_id}.png", "segments_info": infos})
         images = [{"id": i, "file_name": f"{i}.jpg", "height": 1, "width": 1} for i in truths]
-        content = {"images": images, "annotations": annotations, "categories": CATEGORIES}
+        content = {"images": images, "annotations": annotations, "categories": CATEGORIES, "info": {"version": 1}}
         (tmp_path / "truth.json").write_text(json.dumps(content))
         MetadataCatalog.get(NAME).set(
             panoptic_json=str(tmp_path / "truth.json"),
