@@ -9,7 +9,7 @@ from det2lite.layers.mask_ops import paste_masks_in_image
 from det2lite.layers.nms import batched_nms, batched_nms_rotated, nms, nms_rotated
 from det2lite.layers.roi_align import ROIAlign, roi_align
 from det2lite.layers.roi_align_rotated import ROIAlignRotated
-from det2lite.layers.shape_spec import ShapeSpec
+from det2lite.layers.shape_spec import FeatureShapes, ShapeSpec
 from det2lite.layers.wrappers import (
     BatchNorm2d,
     Conv2d,
@@ -35,6 +35,7 @@ __all__ = [
     "ConvTranspose2d",
     "CycleBatchNormList",
     "DepthwiseSeparableConv2d",
+    "FeatureShapes",
     "FrozenBatchNorm2d",
     "Linear",
     "NaiveSyncBatchNorm",

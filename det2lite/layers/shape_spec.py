@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Optional
 
-__all__ = ["ShapeSpec"]
+from det2lite.utils.errors import UnknownName
+
+__all__ = ["FeatureShapes", "ShapeSpec"]
 
 
 @dataclass
@@ -14,3 +16,11 @@ class ShapeSpec:
     height: Optional[int] = None  # noqa: UP045
     width: Optional[int] = None  # noqa: UP045
     stride: Optional[int] = None  # noqa: UP045
+
+
+class FeatureShapes(dict):
+    """`ShapeSpec` by the name of the feature map; a name that is not there is most often one of a config."""
+
+    def __missing__(self, name: str):
+        known = ", ".join(map(str, self)) or "none"
+        raise UnknownName(f"no feature map {name!r}; the backbone gives {known} (check IN_FEATURES)")

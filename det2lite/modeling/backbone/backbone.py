@@ -5,7 +5,7 @@ from abc import ABCMeta, abstractmethod
 import torch
 from torch import nn
 
-from det2lite.layers import ShapeSpec
+from det2lite.layers import FeatureShapes, ShapeSpec
 
 __all__ = ["Backbone"]
 
@@ -36,7 +36,7 @@ class Backbone(nn.Module, metaclass=ABCMeta):
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of each feature map."""
-        return {
-            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
-            for name in self._out_features
-        }
+        channels, strides = self._out_feature_channels, self._out_feature_strides
+        return FeatureShapes(
+            (name, ShapeSpec(channels=channels.get(name), stride=strides.get(name))) for name in self._out_features
+        )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from det2lite.layers import CNNBlockBase, ShapeSpec, get_norm
+from det2lite.layers import CNNBlockBase, get_norm
 from det2lite.modeling.backbone.backbone import Backbone
 from det2lite.utils.errors import BadValue
 
@@ -276,12 +276,6 @@ class AnyNet(Backbone):
             if name in self._out_features:
                 outputs[name] = x
         return outputs
-
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        return {
-            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
-            for name in self._out_features
-        }
 
     def freeze(self, freeze_at: int = 0) -> "AnyNet":
         """Stops the training of the stem (1), of s1 too (2), and so on; 0 freezes nothing."""

@@ -260,12 +260,6 @@ class ResNet(Backbone):
         """The stages, from high to low resolution."""
         return [getattr(self, name) for name in self.stage_names]
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        return {
-            name: ShapeSpec(channels=self._out_feature_channels.get(name), stride=self._out_feature_strides.get(name))
-            for name in self._out_features
-        }
-
     def freeze(self, freeze_at: int = 0) -> "ResNet":
         """Stops the training of the stem (1), of res2 too (2), and so on; 0 freezes nothing."""
         if freeze_at >= 1:
