@@ -1,4 +1,5 @@
 import pytest
+from torch._utils import ExceptionWrapper
 
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName, UserError, close_names, exit_on_user_error
 
@@ -10,6 +11,18 @@ def test_errors_are_the_built_in_ones_and_show_their_line(error, builtin):
     raised = error("no 'x'; take 'y'")
     assert isinstance(raised, UserError) and isinstance(raised, builtin)
     assert str(raised) == "no 'x'; take 'y'" and str(error()) == ""
+
+
+@pytest.mark.parametrize("kind", [MissingFile, UnknownName, BadValue])
+def test_the_traceback_of_a_worker_process_is_left_out(kind):
+    try:
+        raise kind("image a.jpg: broken; replace it")
+    except kind:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(kind) as caught:
+        wrapped.reraise()
+    assert str(caught.value) == "image a.jpg: broken; replace it"
+    assert str(BadValue("Caught in a net: x")) == "Caught in a net: x"
 
 
 def test_close_names_are_found_whatever_their_case():
