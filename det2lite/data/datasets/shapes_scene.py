@@ -11,13 +11,13 @@ THING_NAMES = ("circle", "rectangle", "triangle", "star", "cross")
 STUFF_NAMES = ("clouds", "stripes", "checks")
 CORNER_NAMES = ("top", "right", "left")  # of the triangle, which is never turned so far that they change places
 IMAGE_SIZES = ((128, 160), (160, 128), (144, 144), (128, 128), (112, 160), (160, 112), (136, 152), (152, 136))
-RADII = ((13, 17), (18, 26), (22, 32), (26, 38))  # pixels; each range is as likely
+RADII = ((14, 18), (19, 26), (22, 32), (26, 38))  # pixels; each range is as likely
 LARGE_RADII = (52, 68)
 TILT = 20  # degrees that a shape is turned by at most
 
 NO_SEGMENT = -1  # a pixel that belongs to nothing: the seam between two stuff regions
-MIN_VISIBLE = 65  # percent of its own pixels that an object keeps, whatever comes to lie on it
-MAX_BOX_IOU = 45  # percent; two boxes closer than this would be one to any detector
+MIN_VISIBLE = 75  # percent of its own pixels that an object keeps, whatever comes to lie on it
+MAX_BOX_IOU = 35  # percent; two boxes closer than this would be one to any detector
 SOLID = draw.FULL_COVERAGE // 2  # a pixel covered to a half is the object's
 
 
