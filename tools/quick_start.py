@@ -20,7 +20,7 @@ from det2lite.utils.errors import exit_on_user_error
 
 CONFIG = "quick_start/mask_rcnn_shapes.yaml"
 SCALE = 3  # of the pictures, whose images are small
-MIN_SCORE = 0.5  # of the detections that are drawn
+MIN_SCORE = 0.7  # of the detections that are drawn
 
 
 def parse_arguments() -> argparse.Namespace:
