@@ -134,6 +134,29 @@ def test_retinanet(kind, retinanet, tmp_path):
         assert [dim.dim_param or dim.dim_value for dim in sizes] == [3, "height", "width"]
 
 
+PANOPTIC = {
+    **FPN,
+    "MODEL.META_ARCHITECTURE": "PanopticFPN",
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 4,
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": 32,
+}
+
+
+def test_panoptic(kind, tmp_path):
+    """Instances and the logits of stuff classes; what merges them is no part of the exported model."""
+    model = build(PANOPTIC)
+    export, runner = (export_onnx, run_onnx) if kind == "onnx" else (export_torchscript, torch.jit.load)
+    schema = export(model, IMAGES[0], tmp_path / "model")
+    assert schema.names()[-2:] == ["image_size", "sem_seg"]
+    run = runner(str(tmp_path / "model"))
+    for image in IMAGES[:2]:
+        with torch.no_grad():
+            expected, found = predict_image(model, image), schema(run(image))
+        assert_instances_allclose(found["instances"], expected["instances"], rtol=1e-3, size_as_tensor=True)
+        assert expected["sem_seg"].shape[0] == 4
+        assert torch.allclose(found["sem_seg"], expected["sem_seg"], atol=1e-3)
+
+
 def test_file_tells_the_outputs_and_postprocessing_is_as_in_the_model(mask_rcnn, tmp_path):
     path = str(tmp_path / "model.ts")
     schema = export_torchscript(mask_rcnn, IMAGES[0], path)
