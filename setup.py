@@ -51,7 +51,7 @@ setup(
     ],
     extras_require={
         "cityscapes": ["cityscapesscripts>=2.2"],  # its own evaluation
-        "dev": ["pytest>=8.0", "ruff>=0.6"],
+        "dev": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],
         "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
     },
 )

@@ -25,17 +25,6 @@ NAMES = sorted(path.relative_to(GOLDEN).with_suffix("").as_posix() for path in G
 TRAJECTORIES = json.loads((HERE / "reference" / "trajectory.json").read_text())
 OVERRIDES = json.loads((HERE / "reference" / "overrides.json").read_text())
 RTOL = 2e-3
-# one of each kind of model; the others differ by depth, data set or a setting that a small test has too
-QUICK = {
-    "COCO-Detection/faster_rcnn_R_50_C4_1x",
-    "COCO-Detection/retinanet_R_50_FPN_1x",
-    "COCO-InstanceSegmentation/mask_rcnn_R_50_DC5_1x",
-    "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
-    "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x",
-    "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x",
-    "Misc/cascade_mask_rcnn_R_50_FPN_1x",
-    "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5",
-}
 
 
 def unit_noise(name: str, shape: tuple) -> np.ndarray:
@@ -120,23 +109,11 @@ def close(actual, wanted, rtol: float = RTOL, atol: float = 1e-5, what: str = ""
     np.testing.assert_allclose(np.asarray(actual, float), np.asarray(wanted, float), rtol, atol, err_msg=what)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def read_reference(name: str) -> dict:
     return json.loads((GOLDEN / f"{name}.json").read_text())
 
 
-def marks(name: str) -> list:
-    return [] if name in QUICK or "same_as" in read_reference(name) else [pytest.mark.slow]
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_agrees_with_detectron2(name):
     reference = read_reference(name)
     if "same_as" in reference:  # the same network under another schedule
