@@ -257,13 +257,13 @@ def test_a_root_that_cannot_be_written(tmp_path):
 
 
 def test_two_processes_at_once(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     sizes = {**TINY, "num_train": 20}
     racers = [context.Process(target=ensure_shapes, args=(str(tmp_path),), kwargs=sizes) for _ in range(2)]
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(60)
+        racer.join(300)
     assert [racer.exitcode for racer in racers] == [0, 0]
     assert {p.name for p in tmp_path.iterdir()} == {"shapes", "shapes.lock"}
     assert len(list((tmp_path / "shapes/train").iterdir())) == sizes["num_train"]
