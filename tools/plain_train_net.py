@@ -69,15 +69,24 @@ def train(cfg, model, resume=False):
             periodic_checkpointer.step(iteration)
             done = iteration + 1
             if done == max_iter or (period > 0 and done % period == 0):
-                with keep_random_state():  # so that an evaluation changes nothing in what comes after
-                    results = evaluate(cfg, model)
+                try:
+                    with keep_random_state():  # so that an evaluation changes nothing in what comes after
+                        results = evaluate(cfg, model)
+                except BaseException:
+                    write(writers)  # what was measured until now is kept
+                    raise
                 comm.synchronize()
             if done % 20 == 0 or done == max_iter:
-                for writer in writers:
-                    writer.write()
+                write(writers)
     for writer in writers:
         writer.close()
     return results
+
+
+def write(writers):
+    """Lets each writer put out what is new in the event storage."""
+    for writer in writers:
+        writer.write()
 
 
 def train_step(model, batches, optimizer, storage):

@@ -86,6 +86,8 @@ class DetectionCheckpointer(Checkpointer):
                     write(file)
         except (OSError, RuntimeError) as error:
             cause = error if isinstance(error, OSError) else error.__context__  # torch.save hides it in a RuntimeError
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause from None
             if not isinstance(cause, OSError):
                 raise
             reason = cause.strerror or str(cause)
