@@ -3,6 +3,7 @@
 import glob
 import math
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,10 +168,13 @@ def require_display() -> None:
     remedy = "give --output DIR to write pictures instead"
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise NoDisplay(f"there is no display to open a window on; {remedy}")
-    try:
-        cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
-    except cv2.error:
-        raise NoDisplay(f"this OpenCV cannot open windows; {remedy}") from None
+    # tried in another process, because Qt ends the one in which it cannot reach the display
+    script = f"import cv2; cv2.namedWindow({WINDOW!r})"
+    tried = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    if tried.returncode:
+        lines = tried.stderr.strip().splitlines() or ["no reason given"]
+        raise NoDisplay(f"cannot open a window ({lines[0][:100]}); {remedy}")
+    cv2.namedWindow(WINDOW, cv2.WINDOW_NORMAL)
 
 
 def show(frame: np.ndarray, *, wait_ms: int) -> bool:

@@ -5,6 +5,7 @@ A place to start from where a training does something else in its loop.
 """
 
 import importlib.util
+import logging
 import os
 import sys
 
@@ -13,6 +14,8 @@ if importlib.util.find_spec("det2lite") is None:  # a checkout that is not insta
 
 from det2lite.engine import check_arguments, config_from_arguments, default_argument_parser, launch
 from det2lite.utils.errors import BadValue, exit_on_user_error
+
+logger = logging.getLogger("det2lite.plain_train_net")
 
 
 def evaluate(cfg, model):
@@ -58,35 +61,35 @@ def train(cfg, model, resume=False):
     periodic_checkpointer = PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_iter=max_iter)
     writers = default_writers(cfg.OUTPUT_DIR, max_iter) if comm.is_main_process() else []
 
+    logger.info("Starting training from iteration %d", start_iter)
     model.train()
     results = {}
     with EventStorage(start_iter) as storage:
-        batches = loop_state.resume(start_iter)
-        for iteration in range(start_iter, max_iter):
-            storage.iter = iteration
-            train_step(model, batches, optimizer, storage)
-            scheduler.step()
-            periodic_checkpointer.step(iteration)
-            done = iteration + 1
-            if done == max_iter or (period > 0 and done % period == 0):
-                try:
+        try:
+            batches = loop_state.resume(start_iter)
+            for iteration in range(start_iter, max_iter):
+                storage.iter = iteration
+                train_step(model, batches, optimizer, storage)
+                scheduler.step()
+                periodic_checkpointer.step(iteration)
+                done = iteration + 1
+                if done == max_iter or (period > 0 and done % period == 0):
                     with keep_random_state():  # so that an evaluation changes nothing in what comes after
                         results = evaluate(cfg, model)
-                except BaseException:
-                    write(writers)  # what was measured until now is kept
-                    raise
-                comm.synchronize()
-            if done % 20 == 0 or done == max_iter:
-                write(writers)
-    for writer in writers:
-        writer.close()
+                    comm.synchronize()
+                if done % 20 == 0 and done < max_iter:
+                    write(writers)
+        finally:  # of a run that stops early, too, the numbers are kept
+            write(writers, close=True)
     return results
 
 
-def write(writers):
+def write(writers, close=False):
     """Lets each writer put out what is new in the event storage."""
     for writer in writers:
         writer.write()
+        if close:
+            writer.close()
 
 
 def train_step(model, batches, optimizer, storage):

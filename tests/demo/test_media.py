@@ -123,3 +123,6 @@ def test_no_display(monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(media.NoDisplay, match="--output"):
         media.require_display()
+    monkeypatch.setenv("DISPLAY", ":4711")  # nobody answers there: Qt would abort the process
+    with pytest.raises(media.NoDisplay, match="cannot open a window .*--output"):
+        media.require_display()
