@@ -49,6 +49,7 @@ setup(
         "scipy>=1.11",
         "shapely>=2.0",
     ],
+    entry_points={"console_scripts": ["det2lite = det2lite.cli.main:main"]},
     extras_require={
         "cityscapes": ["cityscapesscripts>=2.2"],  # its own evaluation
         "dev": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],

@@ -14,7 +14,8 @@ FLOORS = [
     {"checkpoint", "evaluation"},
     {"engine"},
     {"model_zoo", "export"},
-    {"compat"},
+    {"apis"},
+    {"compat", "cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,0 +1,70 @@
+"""Finds the subcommand and hands the arguments to its module.
+
+A module of this folder is a subcommand when COMMANDS names it. It has `EXAMPLES`, the end of its help text, with
+`{tool}` for the command; `add_arguments(parser)`; and `run(args) -> int | None`, the exit status. None of them imports
+torch at its top, so that `--help` answers at once.
+"""
+
+import argparse
+import importlib
+import sys
+
+from det2lite import __version__
+from det2lite.utils.errors import exit_on_user_error
+
+COMMANDS: dict[str, str] = {}
+GENERAL_EXAMPLES = """
+`det2lite COMMAND --help` shows the options of a command with examples.
+"""
+
+
+def general_help() -> str:
+    """What `det2lite --help` prints: every subcommand in a line."""
+    width = max(map(len, COMMANDS), default=0)
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(["usage: det2lite [--version] COMMAND ...", "", "commands:", *lines, GENERAL_EXAMPLES])
+
+
+def build_parser(command: str) -> argparse.ArgumentParser:
+    """The parser of one subcommand; parsed arguments carry its `run`."""
+    module = importlib.import_module(f"det2lite.cli.{command}")
+    tool = f"det2lite {command}"
+    make = getattr(module, "make_parser", argparse.ArgumentParser)
+    parser = make(
+        prog=tool,
+        description=module.__doc__,
+        epilog=module.EXAMPLES.format(tool=tool),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+@exit_on_user_error
+def main(arguments: list[str] | None = None) -> int:
+    """Runs `det2lite` with `arguments` (default: those of the process). Returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(general_help())
+        return 0 if arguments else 2
+    command, *rest = arguments
+    if command in ("-V", "--version"):
+        print(f"det2lite {__version__}")
+        return 0
+    if command not in COMMANDS:
+        print(unknown(command), file=sys.stderr)
+        return 2
+    args = build_parser(command).parse_args(rest)
+    return args.run(args) or 0
+
+
+def unknown(command: str) -> str:
+    """One line about a subcommand that does not exist."""
+    from det2lite.utils.errors import close_names
+
+    return f"det2lite: there is no command {command!r}{close_names(command, COMMANDS)}; `det2lite --help` lists them"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

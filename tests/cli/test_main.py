@@ -1,0 +1,41 @@
+"""The command itself: its list, its errors, and help texts that answer at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from det2lite.cli import main as cli
+
+LONGEST_HELP = 50  # lines that a screen holds
+
+
+def test_list_of_commands(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name, summary in cli.COMMANDS.items():
+        assert f"{name} " in text and summary in text
+    assert cli.main([]) == 2
+
+
+def test_unknown_command(capsys, monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "train", "train a model")
+    assert cli.main(["trian"]) == 2
+    assert "no command 'trian'; did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("det2lite ")
+
+
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
+def test_help_fits_a_screen_and_imports_no_torch(command):
+    script = (
+        "import sys; from det2lite.cli.main import build_parser; "
+        f"print(build_parser({command!r}).format_help()); print('torch' in sys.modules, file=sys.stderr)"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stderr.strip() == "False"
+    assert f"$ det2lite {command}" in shown.stdout
+    assert len(shown.stdout.splitlines()) <= LONGEST_HELP
