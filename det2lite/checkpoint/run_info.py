@@ -13,13 +13,15 @@ from det2lite.config import CfgNode
 
 
 def collect(cfg: CfgNode, iteration: int | None = None) -> dict[str, Any]:
-    """Plain types only: config (YAML text), class_names, datasets, iteration, versions, time (ISO 8601, local).
+    """Plain types only: config (YAML text), class_names, category_ids, datasets, iteration, versions, time (ISO 8601).
 
-    class_names are those of the first training set, contiguous order; empty where its metadata does not know them.
+    class_names are those of the first training set, contiguous order, and category_ids what its files call them; empty
+    where its metadata does not know them. The time is local.
     """
     return {
         "config": cfg.dump(),
-        "class_names": _class_names(cfg),
+        "class_names": list(to_plain(_metadata_of_training(cfg, "thing_classes", []), "class_names")),
+        "category_ids": _category_ids(cfg),
         "datasets": {"train": [*cfg.DATASETS.TRAIN], "test": [*cfg.DATASETS.TEST]},
         "iteration": iteration,
         "versions": {
@@ -32,12 +34,17 @@ def collect(cfg: CfgNode, iteration: int | None = None) -> dict[str, Any]:
     }
 
 
-def _class_names(cfg: CfgNode) -> list[str]:
+def _metadata_of_training(cfg: CfgNode, key: str, default: Any) -> Any:
     from det2lite.data import MetadataCatalog  # registers the built-in data sets; not needed to load weights
 
     if not cfg.DATASETS.TRAIN or cfg.DATASETS.TRAIN[0] not in MetadataCatalog:
-        return []
-    return list(to_plain(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", []), "class_names"))
+        return default
+    return MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get(key, default)
+
+
+def _category_ids(cfg: CfgNode) -> list[int]:
+    class_of = to_plain(_metadata_of_training(cfg, "thing_dataset_id_to_contiguous_id", {}), "category_ids")
+    return sorted(class_of, key=class_of.get)
 
 
 def read_run_info(path: str) -> dict[str, Any]:

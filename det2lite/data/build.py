@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from det2lite.config import configurable
 from det2lite.data.common import DatasetFromList, MapDataset, aspect_group
 from det2lite.data.dataset_mapper import DatasetMapper
+from det2lite.data.datasets.register_coco import register_coco_files
 from det2lite.data.gather import (
     check_metadata_consistency,
     filter_images_with_few_keypoints,
@@ -23,6 +24,7 @@ from det2lite.data.samplers import (
     InferenceSampler,
     RandomSubsetTrainingSampler,
     RepeatFactorTrainingSampler,
+    SameSizeBatchSampler,
     TrainingSampler,
 )
 from det2lite.data.train_loader import QuietLoader, SeededBatchSampler, StreamLoader, TrainLoader
@@ -73,17 +75,25 @@ def _batch_size_of_rank(total: int | None, single: int | None) -> int:
     return total // world_size
 
 
-def _known_groups(dataset: Any) -> np.ndarray | None:
-    """The aspect group of each sample of a list of dicts, (size,) uint8; None where sizes are not known beforehand."""
+def _known_sizes(dataset: Any) -> list[tuple[int, int]] | None:
+    """(height, width) of each sample of a list of dicts; None where sizes are not known beforehand."""
     if not isinstance(dataset, (list, tuple, DatasetFromList)):
         return None
-    groups = np.empty(len(dataset), dtype=np.uint8)
+    sizes = []
     for i in range(len(dataset)):
         sample = dataset[i]
         if not isinstance(sample, dict) or "width" not in sample or "height" not in sample:
             return None
-        groups[i] = aspect_group(sample["width"], sample["height"])
-    return groups
+        sizes.append((sample["height"], sample["width"]))
+    return sizes
+
+
+def _known_groups(dataset: Any) -> np.ndarray | None:
+    """The aspect group of each sample of a list of dicts, (size,) uint8; None where sizes are not known beforehand."""
+    sizes = _known_sizes(dataset)
+    if sizes is None:
+        return None
+    return np.array([aspect_group(width, height) for height, width in sizes], dtype=np.uint8)
 
 
 def build_batch_data_loader(
@@ -162,6 +172,7 @@ _TRAIN_SAMPLERS = {
 
 def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -> dict[str, Any]:
     if dataset is None:
+        register_coco_files(cfg.DATASETS.REGISTER)
         dataset = get_detection_dataset_dicts(
             cfg.DATASETS.TRAIN,
             filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
@@ -225,6 +236,7 @@ def build_detection_train_loader(
 
 def _test_loader_from_config(cfg, dataset_name: str | Sequence[str], mapper=None) -> dict[str, Any]:
     names = [dataset_name] if isinstance(dataset_name, str) else list(dataset_name)
+    register_coco_files(cfg.DATASETS.REGISTER)
     proposal_files = None
     if cfg.MODEL.LOAD_PROPOSALS:
         proposal_files = [cfg.DATASETS.PROPOSAL_FILES_TEST[list(cfg.DATASETS.TEST).index(name)] for name in names]
@@ -232,6 +244,8 @@ def _test_loader_from_config(cfg, dataset_name: str | Sequence[str], mapper=None
     return {
         "dataset": dataset,
         "mapper": DatasetMapper(cfg, False) if mapper is None else mapper,
+        "batch_size": cfg.TEST.BATCH_SIZE,
+        "same_size_batches": cfg.TEST.BATCH_SIZE > 1,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "sampler": None if isinstance(dataset, IterableDataset) else InferenceSampler(len(dataset)),
     }
@@ -246,12 +260,18 @@ def build_detection_test_loader(
     batch_size: int = 1,
     num_workers: int = 0,
     collate_fn: Collate | None = None,
+    same_size_batches: bool = False,
 ) -> DataLoader:
     """A loader that shows each sample once, in order, in pieces over the ranks; from a config or from its parts.
 
     dataset, mapper and sampler as for training; by default the sampler is `InferenceSampler`. batch_size: of each
-    rank; the last batch may be smaller. Returns a DataLoader of lists of samples.
+    rank; the last batch may be smaller. same_size_batches: a batch is of images of one size, so that no image is
+    padded because of another, and samples come in another order; TEST.BATCH_SIZE asks for it. Returns a DataLoader
+    of lists of samples.
     """
+    if batch_size < 1:
+        raise BadValue(f"a test batch of {batch_size} images cannot be; set TEST.BATCH_SIZE to 1 or more")
+    sizes = _known_sizes(dataset) if same_size_batches and batch_size > 1 else None
     if isinstance(dataset, list):
         dataset = DatasetFromList(dataset, copy=False)
     if mapper is not None:
@@ -261,11 +281,13 @@ def build_detection_test_loader(
             raise BadValue("an iterable data set decides its own order: it takes no sampler")
     elif sampler is None:
         sampler = InferenceSampler(len(dataset))
+    if sizes is None:
+        batches = {"batch_size": batch_size, "sampler": sampler, "drop_last": False}
+    else:
+        batches = {"batch_sampler": SameSizeBatchSampler(sampler, sizes, batch_size)}
     return QuietLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        drop_last=False,
+        **batches,
         num_workers=num_workers,
         collate_fn=collate_fn or trivial_batch_collator,
     )

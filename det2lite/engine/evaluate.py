@@ -9,6 +9,7 @@ from torch import nn
 
 from det2lite.checkpoint import DetectionCheckpointer
 from det2lite.config import CfgNode
+from det2lite.data.datasets.register_coco import register_coco_files
 from det2lite.engine.setup import ensure_logging
 from det2lite.engine.trainer import DefaultTrainer
 from det2lite.evaluation import verify_results
@@ -31,6 +32,7 @@ def evaluate_weights(
     if not cfg.DATASETS.TEST:
         raise BadValue("nothing to evaluate on: DATASETS.TEST is empty; set it to a registered data set")
     ensure_logging()
+    register_coco_files(cfg.DATASETS.REGISTER)
     model = trainer_class.build_model(cfg)
     load_weights(cfg, model, resume=resume)
     results = dict(trainer_class.test(cfg, model))

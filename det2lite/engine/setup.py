@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from det2lite.data.datasets.register_coco import register_coco_files
 from det2lite.utils import comm
 from det2lite.utils.collect_env import collect_env_info
 from det2lite.utils.device import resolve_device
@@ -43,6 +44,7 @@ def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
     logger = setup_logger(output_dir or None, distributed_rank=rank)
     setup_environment()
     check_device_count(cfg)
+    register_coco_files(_value(cfg, "DATASETS.REGISTER", default=()))
 
     logger.info("Rank of current process: %d. World size: %d", rank, comm.get_world_size())
     logger.info("Environment info:\n%s", collect_env_info())

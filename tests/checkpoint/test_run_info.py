@@ -9,7 +9,9 @@ from det2lite.utils.errors import MissingFile
 
 
 def test_a_checkpoint_tells_of_its_run(tmp_path):
-    MetadataCatalog.get("run_info_fruit").thing_classes = ["apple", "pear"]
+    ids = {5: 1, 9: 0}
+    fruit = MetadataCatalog.get("run_info_fruit")
+    fruit.set(thing_classes=["apple", "pear"], thing_dataset_id_to_contiguous_id=ids)
     try:
         cfg = get_cfg()
         cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("run_info_fruit",), ("a", "b")
@@ -22,6 +24,7 @@ def test_a_checkpoint_tells_of_its_run(tmp_path):
     run = read_run_info(str(tmp_path / "model.pth"))
     assert CfgNode.load_cfg(run["config"]).SOLVER.BASE_LR == 0.125
     assert run["class_names"] == ["apple", "pear"] and run["iteration"] == 7
+    assert run["category_ids"] == [9, 5]
     assert run["datasets"] == {"train": ["run_info_fruit"], "test": ["a", "b"]}
     assert run["versions"].keys() >= {"det2lite", "torch", "torchvision", "python"} and run["time"][:2] == "20"
     assert checkpointer.load(str(tmp_path / "model.pth"))["run"] == run
@@ -32,7 +35,7 @@ def test_unknown_data_set_has_no_class_names():
     assert collect(cfg)["class_names"] == []
     cfg.DATASETS.TRAIN = ("never_registered",)
     run = collect(cfg)
-    assert run["class_names"] == [] and run["iteration"] is None
+    assert run["class_names"] == run["category_ids"] == [] and run["iteration"] is None
     assert "never_registered" not in MetadataCatalog
 
 

@@ -31,7 +31,7 @@ def test_defaults_are_detectron2s():
     assert different == {"MODEL.DEVICE"}
     assert ours["MODEL.DEVICE"] == "auto"
     own = {key for key in set(ours) - set(reference) if not key.startswith("MODEL.FCOS.")}
-    assert own == {"SOLVER.AMP.PRECISION"}
+    assert own == {"DATASETS.REGISTER", "SOLVER.AMP.PRECISION", "TEST.BATCH_SIZE"}
 
 
 def test_config_does_not_import_torch():

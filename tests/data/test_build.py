@@ -291,6 +291,19 @@ def test_loaders_from_a_config(register):
     assert list(build_detection_test_loader(cfg, ["d"], mapper=lambda d: 0, batch_size=17)) == [[0] * 17]
 
 
+def test_batches_of_a_test_are_of_one_size(register):
+    sizes = [(4, 6), (4, 6), (6, 4), (4, 6), (6, 4), (5, 5), (4, 6)]
+    samples = [{"file_name": "", "image_id": i, "height": h, "width": w} for i, (h, w) in enumerate(sizes)]
+    register("sizes", samples)
+    cfg = config()
+    cfg.TEST.BATCH_SIZE = 2
+    loader = build_detection_test_loader(cfg, "sizes", mapper=lambda d: d["image_id"])
+    assert list(loader) == [[0, 1], [2, 4], [3, 6], [5]] and len(loader) == 4
+    cfg.TEST.BATCH_SIZE = 0
+    with pytest.raises(BadValue, match=r"TEST\.BATCH_SIZE"):
+        build_detection_test_loader(cfg, "sizes", mapper=lambda d: d["image_id"])
+
+
 def test_stream_from_a_config(register):
     register("d", Endless())
     loader = build_detection_train_loader(config(), mapper=augment, aspect_ratio_grouping=False)

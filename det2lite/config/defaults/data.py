@@ -17,6 +17,8 @@ INPUT = {
 }
 
 DATASETS = {
+    # own data sets in the COCO format, to be used by name: lists of [name, JSON file, folder of the images]
+    "REGISTER": [],
     "TRAIN": (),  # registered names
     "PROPOSAL_FILES_TRAIN": (),  # one a data set, where LOAD_PROPOSALS is set
     "PRECOMPUTED_PROPOSAL_TOPK_TRAIN": 2000,  # per image

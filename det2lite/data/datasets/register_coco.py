@@ -1,13 +1,15 @@
 """Registering data sets in the COCO format by name; nothing is read until a data set is asked for."""
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
 from det2lite.data.datasets.coco_loader import load_coco_json
 from det2lite.data.datasets.coco_panoptic import register_coco_panoptic_separated
+from det2lite.utils.errors import BadValue
 
-__all__ = ["register_coco_instances", "register_coco_panoptic_separated"]
+__all__ = ["register_coco_files", "register_coco_instances", "register_coco_panoptic_separated"]
 
 
 def register_coco_instances(
@@ -25,3 +27,23 @@ def register_coco_instances(
 
     DatasetCatalog.register(name, lambda: load_coco_json(json_file, image_root, name))
     MetadataCatalog.get(name).set(json_file=json_file, image_root=image_root, evaluator_type="coco", **metadata)
+
+
+def register_coco_files(files: Iterable[Sequence[str]]) -> None:
+    """Registers what DATASETS.REGISTER lists: [name, JSON file, folder of the images] each. Again is no error.
+
+    Raises `BadValue` for an entry of another form, and for a name that stands for other files already.
+    """
+    for entry in files:
+        if not isinstance(entry, Sequence) or len(entry) != 3 or not all(isinstance(part, str) for part in entry):
+            raise BadValue(f"DATASETS.REGISTER: {entry!r} is not a list of name, JSON file and folder of the images")
+        name, json_file, image_root = entry
+        if name not in DatasetCatalog:
+            register_coco_instances(name, {}, json_file, image_root)
+            continue
+        metadata = MetadataCatalog.get(name)
+        if (metadata.get("json_file"), metadata.get("image_root")) != (json_file, image_root):
+            raise BadValue(
+                f"DATASETS.REGISTER: data set {name!r} is registered with other files already"
+                f" ({metadata.get('json_file')}); give this one another name"
+            )

@@ -1,7 +1,7 @@
 """Which samples are seen, in which order, by which rank."""
 
 from det2lite.data.samplers.grouped_batch_sampler import GroupedBatchSampler
-from det2lite.data.samplers.inference import InferenceSampler
+from det2lite.data.samplers.inference import InferenceSampler, SameSizeBatchSampler
 from det2lite.data.samplers.training import (
     RandomSubsetTrainingSampler,
     RepeatFactorTrainingSampler,
@@ -13,5 +13,6 @@ __all__ = [
     "InferenceSampler",
     "RandomSubsetTrainingSampler",
     "RepeatFactorTrainingSampler",
+    "SameSizeBatchSampler",
     "TrainingSampler",
 ]

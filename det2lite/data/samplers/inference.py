@@ -1,6 +1,7 @@
 """Sampler for evaluation: each rank gets one contiguous piece, and each sample is seen exactly once."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from torch.utils.data import Sampler
 
@@ -28,3 +29,26 @@ class InferenceSampler(Sampler):
 
     def __len__(self) -> int:
         return len(self._local_indices)
+
+
+class SameSizeBatchSampler(Sampler):
+    """Batches of indices of one size, each index once: a full batch as soon as there is one, the others at the end.
+
+    sampler: indices of this rank. sizes: (height, width) of each sample of the data set. batch_size: at most.
+    """
+
+    def __init__(self, sampler: Sampler, sizes: Sequence[tuple[int, int]], batch_size: int):
+        self._sampler, self._sizes, self._batch_size = sampler, sizes, batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        waiting: dict[tuple[int, int], list[int]] = {}
+        for index in self._sampler:
+            batch = waiting.setdefault(self._sizes[index], [])
+            batch.append(index)
+            if len(batch) == self._batch_size:
+                yield waiting.pop(self._sizes[index])
+        yield from waiting.values()
+
+    def __len__(self) -> int:
+        counts = Counter(self._sizes[index] for index in self._sampler)
+        return sum(-(-count // self._batch_size) for count in counts.values())
