@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from det2lite.checkpoint.key_maps import torchvision
+from det2lite.utils.checksums import check_name
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
 from det2lite.utils.safe_pickle import load_pickle
@@ -24,8 +25,14 @@ _WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel and tor
 
 
 def local_file(path: str, path_manager: Any = PathManager) -> str:
-    """A file on this disk for a path, URL or `detectron2://` name. Raises `MissingFile`."""
-    local = path if os.path.isfile(path) else path_manager.get_local_path(path)
+    """A file on this disk for a path, URL or `detectron2://` name.
+
+    Raises `MissingFile`, and `BadValue` where the name of a published file promises another checksum.
+    """
+    if os.path.isfile(path):
+        check_name(path)
+        return path
+    local = path_manager.get_local_path(path)
     if not os.path.isfile(local):
         raise MissingFile(f"no checkpoint file {path}; check MODEL.WEIGHTS")
     return local

@@ -1,10 +1,11 @@
 """Opening files wherever they are: on disk, behind a URL, or under a name of the model zoo.
 
 `detectron2://X` and `catalog://X` are files of the public model zoo. The folder in `$DET2LITE_MODEL_ZOO`, where one is
-set, is looked into first (`detectron2://A/B.pkl` is `A/B.pkl` there); what is not there is downloaded once and cached
-(`$FVCORE_CACHE`, else `~/.torch/iopath_cache`).
+set, is looked into first (`detectron2://A/B.pkl` is `A/B.pkl` there), for their `https://` addresses too; what is not
+there is downloaded once and cached (`$FVCORE_CACHE`, else `~/.torch/iopath_cache`).
 """
 
+import http.client
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,24 +15,23 @@ from typing import IO, Any
 from iopath.common.file_io import HTTPURLHandler, OneDrivePathHandler, PathHandler
 from iopath.common.file_io import PathManager as PathManagerBase
 
-from det2lite.utils.errors import MissingFile, UnknownName, close_names
+from det2lite.utils.checksums import check_name
+from det2lite.utils.errors import BadValue, MissingFile, UnknownName, close_names
 
 __all__ = ["PathHandler", "PathManager", "atomic_write"]
 
 MODEL_ZOO_ENV = "DET2LITE_MODEL_ZOO"
 _ZOO_URL = "https://dl.fbaipublicfiles.com/detectron2/"
-_BACKBONES = "ImageNetPretrained/"
-# catalog://ImageNetPretrained/<name> -> file of the zoo
+_CATALOG_URL = "https://dl.fbaipublicfiles.com/detectron/"
+# catalog://<name> -> file below _CATALOG_URL
 _CATALOG = {
-    "MSRA/R-50": "MSRA/R-50.pkl",
-    "MSRA/R-101": "MSRA/R-101.pkl",
-    "FAIR/R-50-GN": "FAIR/R-50-GN.pkl",
-    "FAIR/R-101-GN": "FAIR/R-101-GN.pkl",
-    "FAIR/X-101-32x8d": "FAIR/X-101-32x8d.pkl",
-    "FAIR/X-101-64x4d": "FAIR/X-101-64x4d.pkl",
-    "FAIR/X-152-32x8d-IN5k": "FAIR/X-152-32x8d-IN5k.pkl",
-    "FAIR/R-50": "MSRA/R-50.pkl",
-    "FAIR/R-101": "MSRA/R-101.pkl",
+    "ImageNetPretrained/MSRA/R-50": "ImageNetPretrained/MSRA/R-50.pkl",
+    "ImageNetPretrained/MSRA/R-101": "ImageNetPretrained/MSRA/R-101.pkl",
+    "ImageNetPretrained/FAIR/R-50-GN": "ImageNetPretrained/47261647/R-50-GN.pkl",
+    "ImageNetPretrained/FAIR/R-101-GN": "ImageNetPretrained/47592356/R-101-GN.pkl",
+    "ImageNetPretrained/FAIR/X-101-32x8d": "ImageNetPretrained/20171220/X-101-32x8d.pkl",
+    "ImageNetPretrained/FAIR/X-101-64x4d": "ImageNetPretrained/FBResNeXt/X-101-64x4d.pkl",
+    "ImageNetPretrained/FAIR/X-152-32x8d-IN5k": "ImageNetPretrained/25093814/X-152-32x8d-IN5k.pkl",
 }
 
 
@@ -39,33 +39,55 @@ class _WebHandler(HTTPURLHandler):
     """Downloads to the cache; a URL that cannot be had is an error that a user understands."""
 
     def _get_local_path(self, path: str, force: bool = False, cache_dir: str | None = None, **kwargs: Any) -> str:
+        if own := _in_local_zoo(path):
+            check_name(own)
+            return own
         try:
-            return super()._get_local_path(path, force=force, cache_dir=cache_dir, **kwargs)
-        except (OSError, EOFError) as error:  # URLError is an OSError
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise MissingFile(f"cannot download {path} ({reason}); check the address and the connection") from error
+            local = super()._get_local_path(path, force=force, cache_dir=cache_dir, **kwargs)
+        except (OSError, EOFError, http.client.HTTPException) as error:  # URLError is an OSError
+            raise _cannot_download(path, error) from error
+        try:
+            check_name(local, source=path)
+        except BadValue:
+            os.unlink(local)  # the next attempt downloads it again
+            raise
+        return local
+
+
+def _relative_to_zoo(url: str) -> str | None:
+    """Where in the local folder a file of the public zoo lies; None for another URL."""
+    return next((url[len(base) :] for base in (_ZOO_URL, _CATALOG_URL) if url.startswith(base)), None)
+
+
+def _in_local_zoo(url: str) -> str | None:
+    relative, folder = _relative_to_zoo(url), os.environ.get(MODEL_ZOO_ENV)
+    path = os.path.join(folder, relative) if folder and relative else ""
+    return path if os.path.isfile(path) else None
+
+
+def _cannot_download(url: str, error: Exception) -> MissingFile:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    relative = _relative_to_zoo(url)
+    place = f"put it at ${MODEL_ZOO_ENV}/{relative}" if relative else "give its path instead"
+    return MissingFile(
+        f"cannot download {url} ({reason}); check the address and the connection, or fetch the file on another "
+        f"machine and {place}"
+    )
 
 
 class _ZooHandler(PathHandler):
-    """`detectron2://` names: files of the model zoo, from the local folder if they are there."""
+    """`detectron2://` names: files of the model zoo."""
 
     PREFIX = "detectron2://"
 
     def _get_supported_prefixes(self) -> list[str]:
         return [self.PREFIX]
 
-    def _relative(self, path: str) -> str:
-        return path[len(self.PREFIX) :].lstrip("/")
+    def _url(self, path: str) -> str:
+        return _ZOO_URL + path[len(self.PREFIX) :].lstrip("/")
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        relative = self._relative(path)
-        folder = os.environ.get(MODEL_ZOO_ENV)
-        if folder and os.path.isfile(os.path.join(folder, relative)):
-            return os.path.join(folder, relative)
-        try:
-            return PathManager.get_local_path(_ZOO_URL + relative, force=force, **kwargs)
-        except MissingFile as error:
-            raise MissingFile(f"{path}: {error}, or put the file at ${MODEL_ZOO_ENV}/{relative}") from error
+        return PathManager.get_local_path(self._url(path), force=force, **kwargs)
 
     def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO:
         if mode not in ("r", "rb"):
@@ -89,12 +111,12 @@ class _CatalogHandler(_ZooHandler):
 
     PREFIX = "catalog://"
 
-    def _relative(self, path: str) -> str:
-        name = super()._relative(path)
-        known = [_BACKBONES + backbone for backbone in _CATALOG]
-        if name not in known:
-            raise UnknownName(f"no {name!r} in the model catalog{close_names(name, known) or '; known: ' + str(known)}")
-        return _BACKBONES + _CATALOG[name[len(_BACKBONES) :]]
+    def _url(self, path: str) -> str:
+        name = path[len(self.PREFIX) :].lstrip("/")
+        if name not in _CATALOG:
+            hint = close_names(name, _CATALOG) or f"; known: {', '.join(_CATALOG)}"
+            raise UnknownName(f"no {name!r} in the model catalog{hint}")
+        return _CATALOG_URL + _CATALOG[name]
 
 
 PathManager = PathManagerBase()
