@@ -12,7 +12,9 @@ import sys
 from det2lite import __version__
 from det2lite.utils.errors import exit_on_user_error
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "config": "print a config with everything filled in, and who set what",
+}
 GENERAL_EXAMPLES = """
 `det2lite COMMAND --help` shows the options of a command with examples.
 """

@@ -54,7 +54,7 @@ class CfgNode(YacsNode):
 
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """The tree as YAML text, keys sorted. Arguments are those of `yaml.dump`."""
-        return yaml.dump(_plain(self), *args, Dumper=_Dumper, **kwargs)
+        return yaml.dump(plain_tree(self), *args, Dumper=_Dumper, **kwargs)
 
     def _merge_checked(self, values: dict[str, Any], where: str) -> None:
         """Merges a nested dict after all its names and types were found right, so that an error changes nothing."""
@@ -94,11 +94,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _plain(value: Any) -> Any:
+def plain_tree(value: Any) -> Any:
     """Nested nodes as dicts, tuples as lists."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain_tree(item) for key, item in value.items()}
+    return [plain_tree(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _coerce(new: Any, old: Any, where: str) -> Any:

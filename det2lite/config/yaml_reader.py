@@ -62,8 +62,16 @@ def _expanded_size(data: Any, sizes: dict[int, int | None]) -> int:
     return size
 
 
-def load_config_file(filename: str, _chain: tuple[str, ...] = ()) -> dict[str, Any]:
+def load_config_file(filename: str) -> dict[str, Any]:
     """The keys of a config file over those of its `_BASE_` file or files (later ones win), as nested dicts."""
+    merged: dict[str, Any] = {}
+    for _, data in config_layers(filename):
+        _merge(data, merged)
+    return merged
+
+
+def config_layers(filename: str, _chain: tuple[str, ...] = ()) -> list[tuple[str, dict[str, Any]]]:
+    """The files that a config consists of, each with its own keys as nested dicts: bases first, itself last."""
     filename = os.fspath(filename)
     if filename in _chain or len(_chain) >= MAX_BASES:
         raise BadValue(f"{filename}: {BASE_KEY} leads back to itself: {' -> '.join([*_chain, filename])}")
@@ -73,11 +81,10 @@ def load_config_file(filename: str, _chain: tuple[str, ...] = ()) -> dict[str, A
     if not isinstance(data, dict):
         raise BadValue(f"{filename}: a config is a mapping of keys to values, this file holds a {type(data).__name__}")
     bases = data.pop(BASE_KEY, None) or []
-    merged: dict[str, Any] = {}
+    layers = []
     for base in [bases] if isinstance(bases, str) else bases:
-        _merge(load_config_file(_resolve_base(str(base), filename), (*_chain, filename)), merged)
-    _merge(data, merged)
-    return merged
+        layers += config_layers(_resolve_base(str(base), filename), (*_chain, filename))
+    return [*layers, (filename, data)]
 
 
 def _read_text(filename: str, chain: tuple[str, ...]) -> str:

@@ -34,7 +34,7 @@ _EXAMPLES = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class KeyValueParser(argparse.ArgumentParser):
     """Everything from the first KEY on belongs to the config, so a flag behind it is a mistake."""
 
     def parse_known_args(self, args=None, namespace=None):
@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
 
 def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
     """The parser of the training tools; add to it what a tool has beyond. `epilog` replaces the examples."""
-    parser = _Parser(
+    parser = KeyValueParser(
         epilog=epilog or _EXAMPLES.format(tool=sys.argv[0]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

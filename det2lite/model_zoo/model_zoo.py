@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +68,28 @@ def get_config_file(config_path: str) -> str:
         hint = close_names(config_path, config_names()) or f"; see {root}"
         raise UnknownConfig(f"no config {config_path!r} in the model zoo{hint}")
     return str(path)
+
+
+def find_config_file(name: str) -> str:
+    """Path of a config: a file on this disk, or one of the zoo by its name, with or without folder and ending.
+
+    Where several folders have a file of that name, COCO's is meant. Raises `UnknownConfig` for a name that no config
+    has, or that several have.
+    """
+    if os.path.isfile(name):
+        return name
+    wanted = name.removesuffix(SUFFIX)
+    names = [known.removesuffix(SUFFIX) for known in config_names()]
+    found = [known for known in names if wanted in (known, known.rpartition("/")[2])]
+    if not found:
+        bare = [known.rpartition("/")[2] for known in names]
+        hint = close_names(wanted.rpartition("/")[2], bare) or f"; see {config_root()}"
+        raise UnknownConfig(f"no model {name!r} in the zoo, nor a file of that name{hint}")
+    if len(found) > 1:
+        found = [known for known in found if known.startswith("COCO-")] or found
+    if len(found) > 1:
+        raise UnknownConfig(f"several configs of the zoo are called {name!r}: {', '.join(found)}; give the folder too")
+    return get_config_file(found[0] + SUFFIX)
 
 
 def get_config(config_path: str, trained: bool = False) -> CfgNode:
