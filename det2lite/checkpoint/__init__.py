@@ -1,8 +1,9 @@
 """Checkpoints: saving, resuming, and loading weights of many origins."""
 
-from fvcore.common.checkpoint import Checkpointer, PeriodicCheckpointer
+from fvcore.common.checkpoint import Checkpointer
 
 from det2lite.checkpoint.detection_checkpoint import DetectionCheckpointer
+from det2lite.checkpoint.periodic import PeriodicCheckpointer
 from det2lite.checkpoint.random_state import get_random_state, set_random_state
 from det2lite.checkpoint.report import CheckpointMismatch
 from det2lite.checkpoint.run_info import read_run_info

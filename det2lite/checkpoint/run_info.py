@@ -11,17 +11,21 @@ import det2lite
 from det2lite.checkpoint.files import local_file, read_checkpoint, to_plain
 from det2lite.config import CfgNode
 
+DRAWING_METADATA = ("thing_colors", "stuff_classes", "stuff_colors", "keypoint_names", "keypoint_connection_rules")
+
 
 def collect(cfg: CfgNode, iteration: int | None = None) -> dict[str, Any]:
-    """Plain types only: config (YAML text), class_names, category_ids, datasets, iteration, versions, time (ISO 8601).
+    """Plain types only: config (YAML text), class_names, category_ids, metadata, datasets, iteration, versions, time.
 
     class_names are those of the first training set, contiguous order, and category_ids what its files call them; empty
-    where its metadata does not know them. The time is local.
+    where its metadata does not know them. metadata is what else is known of it that drawing needs, by the catalog's
+    names. The time is ISO 8601, local.
     """
     return {
         "config": cfg.dump(),
         "class_names": list(to_plain(_metadata_of_training(cfg, "thing_classes", []), "class_names")),
         "category_ids": _category_ids(cfg),
+        "metadata": _drawing_metadata(cfg),
         "datasets": {"train": [*cfg.DATASETS.TRAIN], "test": [*cfg.DATASETS.TEST]},
         "iteration": iteration,
         "versions": {
@@ -45,6 +49,11 @@ def _metadata_of_training(cfg: CfgNode, key: str, default: Any) -> Any:
 def _category_ids(cfg: CfgNode) -> list[int]:
     class_of = to_plain(_metadata_of_training(cfg, "thing_dataset_id_to_contiguous_id", {}), "category_ids")
     return sorted(class_of, key=class_of.get)
+
+
+def _drawing_metadata(cfg: CfgNode) -> dict[str, Any]:
+    values = {key: _metadata_of_training(cfg, key, None) for key in DRAWING_METADATA}
+    return {key: to_plain(value, key) for key, value in values.items() if value is not None}
 
 
 def read_run_info(path: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from iopath.common.file_io import PathHandler
 from iopath.common.file_io import PathManager as PathManagerBase
 from torch import nn
 
-from det2lite.checkpoint import CheckpointMismatch, DetectionCheckpointer, PeriodicCheckpointer
+from det2lite.checkpoint import CheckpointMismatch, DetectionCheckpointer
 from det2lite.solver import LRMultiplier
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue, MissingFile, UserError
@@ -272,20 +272,6 @@ def test_a_subclass_may_read_its_own_format(tmp_path):
     model = model_of({"weight": (2,)})
     Csv(model).load(str(tmp_path / "a.csv"), strict=True)
     assert model.weight.tolist() == [1, 2]
-
-
-def test_periodic_checkpoints_keep_the_newest(tmp_path):
-    checkpointer = DetectionCheckpointer(linear(), str(tmp_path))
-    periodic = PeriodicCheckpointer(checkpointer, 2, max_iter=7, max_to_keep=2)
-    for iteration in range(7):
-        periodic.step(iteration)
-    assert sorted(os.listdir(tmp_path)) == [
-        "last_checkpoint",
-        "model_0000003.pth",
-        "model_0000005.pth",
-        "model_final.pth",
-    ]
-    assert checkpointer.get_checkpoint_file() == str(tmp_path / "model_final.pth")
 
 
 # A ResNet-50 as MSRA's Caffe2 file names its blobs, and as Mask R-CNN with FPN names its parameters.

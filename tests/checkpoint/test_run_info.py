@@ -30,6 +30,27 @@ def test_a_checkpoint_tells_of_its_run(tmp_path):
     assert checkpointer.load(str(tmp_path / "model.pth"))["run"] == run
 
 
+def test_what_drawing_needs_is_carried(tmp_path):
+    fruit = MetadataCatalog.get("run_info_drawn")
+    fruit.set(thing_colors=[(1, 2, 3)], stuff_classes=["table"], keypoint_names=("stem", "tip"), json_file="here.json")
+    fruit.keypoint_connection_rules = [("stem", "tip", (9, 9, 9))]
+    cfg = get_cfg()
+    cfg.DATASETS.TRAIN = ("run_info_drawn",)
+    try:
+        checkpointer = DetectionCheckpointer(torch.nn.Linear(1, 1), str(tmp_path))
+        checkpointer.attach_config(cfg)
+        checkpointer.save("model")
+    finally:
+        MetadataCatalog.pop("run_info_drawn")
+    assert read_run_info(str(tmp_path / "model.pth"))["metadata"] == {
+        "thing_colors": [(1, 2, 3)],
+        "stuff_classes": ["table"],
+        "keypoint_names": ("stem", "tip"),
+        "keypoint_connection_rules": [("stem", "tip", (9, 9, 9))],
+    }
+    assert collect(get_cfg())["metadata"] == {}
+
+
 def test_unknown_data_set_has_no_class_names():
     cfg = get_cfg()
     assert collect(cfg)["class_names"] == []

@@ -6,16 +6,16 @@ import operator
 import os
 from typing import Any
 
-import fvcore.common.checkpoint
 from fvcore.common.checkpoint import Checkpointer
 
+from det2lite.checkpoint import periodic
 from det2lite.engine.train_loop import HookBase
 from det2lite.utils.errors import BadValue
 
 logger = logging.getLogger(__name__)
 
 
-class PeriodicCheckpointer(fvcore.common.checkpoint.PeriodicCheckpointer, HookBase):
+class PeriodicCheckpointer(periodic.PeriodicCheckpointer, HookBase):
     """Saves every `period` iterations and at the end. Stands behind the hooks whose state it saves."""
 
     def before_train(self) -> None:

@@ -150,6 +150,21 @@ def test_checkpoint_and_resume(tmp_path):
     assert again.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
 
 
+def test_checkpoints_to_keep_include_those_before_a_resume(tmp_path):
+    for start, end in ((0, 6), (6, 10)):
+        trainer = toy_trainer()
+        checkpointer = Checkpointer(trainer.model, str(tmp_path), trainer=trainer)
+        checkpointer.resume_or_load("", resume=True)
+        trainer.register_hooks([hooks.PeriodicCheckpointer(checkpointer, 2, max_to_keep=2)])
+        trainer.train(start, end)
+    assert sorted(os.listdir(tmp_path)) == [
+        "last_checkpoint",
+        "model_0000007.pth",
+        "model_0000009.pth",
+        "model_final.pth",
+    ]
+
+
 def test_lr_hook_writes_the_rate_the_step_was_made_with():
     trainer = toy_trainer()
     trainer.scheduler = torch.optim.lr_scheduler.StepLR(trainer.optimizer, 1, gamma=0.5)
