@@ -5,6 +5,8 @@ An image format is a PIL mode ("RGB", "L", ...), or "BGR", or "YUV-BT.601" (floa
 
 import contextlib
 import os
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -13,7 +15,16 @@ from PIL import Image, UnidentifiedImageError
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
 
-__all__ = ["SizeMismatchError", "check_image_size", "convert_PIL_to_numpy", "convert_image_to_rgb", "read_image"]
+__all__ = [
+    "BadImage",
+    "SizeMismatchError",
+    "check_image_size",
+    "convert_PIL_to_numpy",
+    "convert_image_to_rgb",
+    "decode_image",
+    "read_image",
+    "turn_upright",
+]
 
 # https://en.wikipedia.org/wiki/YUV#SDTV_with_BT.470
 RGB_TO_YUV = np.array([[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]])
@@ -46,10 +57,30 @@ def read_image(file_name: str | os.PathLike, format: str | None = None) -> np.nd
     format: an image format as above; None for the file's own, which may give (H, W). "L" gives (H, W, 1).
     Raises `MissingFile`, or `BadImage` for a file that is broken, no image, or too large to decode safely.
     """
+    with _readable_errors(file_name), PathManager.open(os.fspath(file_name), "rb") as file:
+        upright = _decode(file)
+    return convert_PIL_to_numpy(upright, format)
+
+
+def decode_image(file: BinaryIO, name: str, format: str | None = None) -> np.ndarray:
+    """As `read_image`, of an open file; errors call it `name`."""
+    with _readable_errors(name):
+        upright = _decode(file)
+    return convert_PIL_to_numpy(upright, format)
+
+
+def _decode(file: BinaryIO) -> Image.Image:
+    with Image.open(file) as image:
+        upright = turn_upright(image)
+        upright.load()
+    return upright
+
+
+@contextlib.contextmanager
+def _readable_errors(file_name: str | os.PathLike) -> Iterator[None]:
+    """What decoders raise as `MissingFile` or `BadImage` that names the file."""
     try:
-        with PathManager.open(os.fspath(file_name), "rb") as file, Image.open(file) as image:
-            upright = _turn_upright(image)
-            upright.load()
+        yield
     except (UserError, MemoryError):
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -66,10 +97,9 @@ def read_image(file_name: str | os.PathLike, format: str | None = None) -> np.nd
     except Exception as error:  # decoders meet broken data with errors of any kind
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BadImage(f"image {file_name} is broken ({reason}); replace it or leave it out") from error
-    return convert_PIL_to_numpy(upright, format)
 
-
-def _turn_upright(image: Image.Image) -> Image.Image:
+def turn_upright(image: Image.Image) -> Image.Image:
+    """The picture as its EXIF orientation says it is to be seen; itself where it says nothing."""
     orientation = None
     with contextlib.suppress(Exception):  # broken EXIF is no reason to lose the picture
         orientation = image.getexif().get(EXIF_ORIENTATION)

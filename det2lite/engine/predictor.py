@@ -22,7 +22,8 @@ class DefaultPredictor:
     The weights have to fit the model; an error says what does not. A single image takes
     `predictor(image)`, several at once `predictor([image, image, ...])`, `batch_size` of them through the
     model at a time. Results are the model's, for each image a dict such as {"instances": Instances}.
-    `metadata` is that of the first of DATASETS.TEST; where it names no classes, the checkpoint does.
+    `metadata` is that of the first of DATASETS.TEST; where it names no classes, the checkpoint does. `run_info` is what
+    the checkpoint says of the run that wrote it, see `checkpoint.run_info`.
     """
 
     batch_size = 8  # images of 800 x 1333 pixels at once: about 10 GB with ResNet-50-FPN
@@ -32,7 +33,9 @@ class DefaultPredictor:
         self.model = build_model(self.cfg)
         self.model.eval()
         loaded = DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS, strict=True)
-        self.metadata = _metadata(cfg, loaded.get("run"))
+        run = loaded.get("run")
+        self.run_info: dict[str, Any] = run if isinstance(run, dict) else {}
+        self.metadata = _metadata(cfg, self.run_info)
         self.aug = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST)
         self.input_format = cfg.INPUT.FORMAT
         if self.input_format not in ("RGB", "BGR"):
@@ -49,9 +52,10 @@ class DefaultPredictor:
 
     def _predict(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
         with torch.no_grad():
-            return self.model([self._to_input(image) for image in images])
+            return self.model([self.to_input(image) for image in images])
 
-    def _to_input(self, image: np.ndarray) -> dict[str, Any]:
+    def to_input(self, image: np.ndarray) -> dict[str, Any]:
+        """What the model takes for an image (H, W, 3) BGR: `image` (3, h, w), resized, and `height`, `width`."""
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
             got = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise BadValue(f"an image is a numpy array (H, W, 3) in BGR, not {got}")
@@ -63,10 +67,10 @@ class DefaultPredictor:
         return {"image": tensor, "height": height, "width": width}
 
 
-def _metadata(cfg: CfgNode, run: Any) -> Metadata | None:
+def _metadata(cfg: CfgNode, run: dict[str, Any]) -> Metadata | None:
     """What is known of the data set that is tested on; else the class names that the checkpoint carries."""
     metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if len(cfg.DATASETS.TEST) else None
-    class_names = run.get("class_names") if isinstance(run, dict) else None
+    class_names = run.get("class_names")
     if not class_names or (metadata is not None and metadata.get("thing_classes")):
         return metadata
     return Metadata(name="" if metadata is None else metadata.name, thing_classes=list(class_names))

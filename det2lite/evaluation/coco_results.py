@@ -10,7 +10,7 @@ from det2lite.data.rle import decode_rle
 from det2lite.structures import Boxes, BoxMode, Instances
 from det2lite.utils.errors import BadValue
 
-__all__ = ["encode_masks", "instances_from_coco_json", "instances_to_coco_json"]
+__all__ = ["encode_crop", "encode_masks", "instances_from_coco_json", "instances_to_coco_json"]
 
 
 def encode_masks(masks: torch.Tensor | np.ndarray) -> list[dict]:
@@ -25,20 +25,24 @@ def encode_masks(masks: torch.Tensor | np.ndarray) -> list[dict]:
 
 def _encode_mask(mask: np.ndarray, has_object: np.ndarray) -> dict:
     """mask: (H, W) bool. has_object: (W,) bool, the columns that are not empty."""
-    height, width = mask.shape
     columns = np.flatnonzero(has_object)
     if not len(columns):
-        counts = [height * width]
-    else:
-        left, right = columns[0], columns[-1] + 1
-        rows = np.flatnonzero(mask[:, left:right].any(axis=1))
-        top, bottom = rows[0], rows[-1] + 1
-        # columns one after the other, an empty pixel before and after each: every run starts and ends in its column
-        padded = np.zeros((right - left, bottom - top + 2), dtype=bool)
-        padded[:, 1:-1] = mask[top:bottom, left:right].T
-        flat = padded.ravel()
-        column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), padded.shape[1])
-        counts = _counts((left + column) * height + top + row, height * width)
+        return encode_crop(mask[:0, :0], 0, 0, mask.shape)
+    left, right = columns[0], columns[-1] + 1
+    rows = np.flatnonzero(mask[:, left:right].any(axis=1))
+    top, bottom = rows[0], rows[-1] + 1
+    return encode_crop(mask[top:bottom, left:right], left, top, mask.shape)
+
+
+def encode_crop(crop: np.ndarray, left: int, top: int, image_size: tuple[int, int]) -> dict:
+    """The run-length code of a mask (H, W) = image_size that is empty outside of `crop` (h, w) bool at (left, top)."""
+    height, width = image_size
+    # columns one after the other, an empty pixel before and after each: every run starts and ends in its column
+    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=bool)
+    padded[:, 1:-1] = crop.T
+    flat = padded.ravel()
+    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), padded.shape[1])
+    counts = _counts((left + column) * height + top + row, height * width)
     encoded = mask_util.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return {"size": [height, width], "counts": encoded["counts"].decode("ascii")}
 

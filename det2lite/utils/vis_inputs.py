@@ -35,7 +35,7 @@ def to_boxes(boxes: Any) -> np.ndarray | None:
 
 
 def to_masks(masks: Any, height: int, width: int) -> list[GenericMask] | None:
-    """PolygonMasks, BitMasks, (R, H, W) array or tensor, or a list of polygon lists, bitmaps or RLEs."""
+    """PolygonMasks, BitMasks, (R, H, W) array or tensor, or a list of polygon lists, bitmaps, RLEs or such masks."""
     if masks is None:
         return None
     masks = getattr(masks, "polygons", getattr(masks, "tensor", masks))
@@ -43,7 +43,11 @@ def to_masks(masks: Any, height: int, width: int) -> list[GenericMask] | None:
         masks = masks[:, 0]
     if hasattr(masks, "detach"):
         masks = masks.detach().cpu().numpy()
-    return [GenericMask(as_array(m) if hasattr(m, "detach") else m, height, width) for m in masks]
+    return [m if isinstance(m, GenericMask) else _generic_mask(m, height, width) for m in masks]
+
+
+def _generic_mask(mask: Any, height: int, width: int) -> GenericMask:
+    return GenericMask(as_array(mask) if hasattr(mask, "detach") else mask, height, width)
 
 
 def to_keypoints(keypoints: Any) -> np.ndarray | None:

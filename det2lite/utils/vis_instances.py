@@ -113,7 +113,7 @@ class InstanceDrawing(Drawing):
         """Masks with their colours, the first lowest, in one layer; then their outlines."""
         layer = MaskLayer(self.output.canvas_size)
         for mask, color in painted:
-            layer.paint(mask.on_canvas(*self.output.canvas_size), color, alpha)
+            layer.paint_patch(*mask.patch_on_canvas(*self.output.canvas_size), color, alpha)
         self.output.add_pixels(layer.pixels(), zorder=LAYER_MASK)
         for mask, color in painted:
             for ring in mask.outlines():
@@ -136,7 +136,7 @@ class InstanceDrawing(Drawing):
             return self.output
         layer = MaskLayer(self.output.canvas_size)
         for mask, color, _ in shown:
-            layer.paint(mask.on_canvas(*self.output.canvas_size), color, alpha)
+            layer.paint_patch(*mask.patch_on_canvas(*self.output.canvas_size), color, alpha)
         self.output.add_pixels(layer.pixels(), zorder=LAYER_MASK)
         if edge_color is not None:
             for mask, _, _ in shown:

@@ -85,6 +85,58 @@ class GenericMask:
         how = cv2.INTER_NEAREST if width > self.width else cv2.INTER_AREA
         return cv2.resize(self.mask.astype(np.float32), (width, height), interpolation=how)
 
+    def patch_on_canvas(self, width: int, height: int) -> tuple[int, int, np.ndarray]:
+        """The part of `on_canvas` that is covered at all: left, top, and the share of its pixels (h, w)."""
+        return _tight(self.on_canvas(width, height))
+
+
+class CroppedMask(GenericMask):
+    """A mask that is empty outside of `crop` (h, w), whose upper left pixel is at (left, top) of the image.
+
+    The bitmap of the whole image is made anew whenever it is asked for, so that many masks of a large image take
+    little memory.
+    """
+
+    def __init__(self, crop: np.ndarray, left: int, top: int, height: int, width: int):
+        self.height, self.width = height, width
+        self.crop, self.left, self.top = np.asarray(crop) > 0, left, top
+        self._bitmap = self._polygons = None
+
+    @property
+    def mask(self) -> np.ndarray:
+        bitmap = np.zeros((self.height, self.width), dtype=bool)
+        rows, columns = self.crop.shape
+        bitmap[self.top : self.top + rows, self.left : self.left + columns] = self.crop
+        return bitmap
+
+    @cached_property
+    def _rings(self) -> tuple[list[np.ndarray], bool]:
+        rings, has_holes = find_rings(self.crop) if self.crop.size else ([], False)
+        return [ring + (self.left, self.top) for ring in rings], has_holes
+
+    def area(self) -> int:
+        return int(self.crop.sum())
+
+    def bbox(self) -> np.ndarray:
+        xs, ys = np.flatnonzero(self.crop.any(axis=0)), np.flatnonzero(self.crop.any(axis=1))
+        if len(xs) == 0:
+            return np.zeros(4)
+        box = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], dtype=np.float64)
+        return box + np.tile((self.left, self.top), 2)
+
+    def patch_on_canvas(self, width: int, height: int) -> tuple[int, int, np.ndarray]:
+        if (height, width) != (self.height, self.width):
+            return super().patch_on_canvas(width, height)
+        return self.left, self.top, self.crop
+
+
+def _tight(share: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """left, top, and the smallest part (h, w) of `share` (H, W) that holds all that is not zero."""
+    ys, xs = np.flatnonzero(share.any(axis=1)), np.flatnonzero(share.any(axis=0))
+    if len(xs) == 0:
+        return 0, 0, share[:0, :0]
+    return int(xs[0]), int(ys[0]), share[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+
 
 def clean_polygons(polygons: list, height: int, width: int) -> list[np.ndarray]:
     """Polygons with at least three finite points, kept near the image so that no coordinate can blow up a raster."""
@@ -141,13 +193,14 @@ class MaskLayer:
         self.color = np.zeros((size[1], size[0], 3), dtype=np.float32)  # times coverage
         self.coverage = np.zeros((size[1], size[0], 1), dtype=np.float32)
 
-    def paint(self, mask: np.ndarray, color: tuple[float, ...], alpha: float) -> None:
-        """Blend `color` (RGB in [0, 1]) over the layer. mask: (height, width) of the canvas, share per pixel."""
-        ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if len(xs) == 0:
-            return
-        window = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
-        share = mask[window].astype(np.float32)[:, :, None] * alpha  # (h, w, 1)
+    def paint(self, share: np.ndarray, color: tuple[float, ...], alpha: float) -> None:
+        """Blend `color` (RGB in [0, 1]) over the layer. share: (height, width) of the canvas, coverage per pixel."""
+        self.paint_patch(*_tight(share), color, alpha)
+
+    def paint_patch(self, left: int, top: int, share: np.ndarray, color: tuple[float, ...], alpha: float) -> None:
+        """As `paint`, where only the pixels of `share` (h, w) at (left, top) are covered."""
+        window = slice(top, top + share.shape[0]), slice(left, left + share.shape[1])
+        share = share.astype(np.float32)[:, :, None] * alpha  # (h, w, 1)
         self.color[window] = self.color[window] * (1 - share) + share * np.asarray(color[:3], np.float32)
         self.coverage[window] = self.coverage[window] * (1 - share) + share
 

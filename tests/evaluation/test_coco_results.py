@@ -3,7 +3,7 @@ import pycocotools.mask as mask_util
 import pytest
 import torch
 
-from det2lite.evaluation.coco_results import encode_masks, instances_from_coco_json, instances_to_coco_json
+from det2lite.evaluation.coco_results import encode_crop, encode_masks, instances_from_coco_json, instances_to_coco_json
 from det2lite.structures import BitMasks, Boxes, Instances
 from det2lite.utils.errors import BadValue
 
@@ -31,6 +31,14 @@ def test_corners_and_full_columns():
     masks[2, 3:, 6:] = True
     masks[3, :, 2] = masks[3, 0, 3] = masks[3, 5, 1] = True
     assert encode_masks(masks) == [as_pycocotools(mask) for mask in masks]
+
+
+def test_a_crop_is_encoded_as_the_whole_mask():
+    mask = torch.zeros(9, 7, dtype=torch.bool)
+    mask[2:5, 1:4] = torch.tensor([[0, 1, 0], [1, 1, 0], [0, 1, 0]], dtype=torch.bool)
+    assert encode_crop(mask[2:5, 1:4].numpy(), 1, 2, (9, 7)) == as_pycocotools(mask)
+    assert encode_crop(mask.numpy(), 0, 0, (9, 7)) == as_pycocotools(mask)
+    assert encode_crop(np.zeros((0, 0), bool), 3, 3, (9, 7)) == as_pycocotools(torch.zeros(9, 7))
 
 
 def test_no_masks_and_no_pixels():

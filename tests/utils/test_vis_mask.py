@@ -3,7 +3,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from det2lite.utils.errors import BadValue
-from det2lite.utils.vis_mask import GenericMask, MaskLayer, label_point
+from det2lite.utils.vis_mask import CroppedMask, GenericMask, MaskLayer, label_point
 
 SQUARE = np.zeros((10, 12), dtype=bool)
 SQUARE[2:6, 3:9] = True
@@ -88,3 +88,28 @@ def test_layer_blends_like_two_washes():
     assert pixels[2].tolist() == [0, 0, 255, 128]
     assert pixels[3, 3] == 0
     assert pixels[1].tolist() == [85, 0, 170, 191]  # coverage 3/4; a third of it the lower red
+
+
+def test_a_cropped_mask_is_the_whole_one():
+    bitmap = np.zeros((9, 12), bool)
+    bitmap[3:7, 4:9] = True
+    bitmap[5, 6] = False
+    whole, cropped = GenericMask(bitmap, 9, 12), CroppedMask(bitmap[2:8, 3:9], 3, 2, 9, 12)
+    assert np.array_equal(cropped.mask, bitmap) and cropped.area() == whole.area() == 19
+    assert cropped.bbox().tolist() == whole.bbox().tolist() == [4, 3, 9, 7]
+    assert cropped.has_holes and whole.has_holes
+    for ring, other in zip(cropped.outlines(), whole.outlines(), strict=True):
+        assert np.array_equal(ring, other)
+    for size in ((12, 9), (6, 5), (24, 18)):
+        layers = MaskLayer(size), MaskLayer(size)
+        for layer, mask in zip(layers, (whole, cropped), strict=True):
+            layer.paint_patch(*mask.patch_on_canvas(*size), (1, 0, 0), 0.5)
+        assert np.array_equal(layers[0].pixels(), layers[1].pixels()) and layers[0].pixels().any()
+
+
+def test_an_empty_cropped_mask():
+    mask = CroppedMask(np.zeros((0, 0), bool), 0, 0, 4, 5)
+    assert mask.area() == 0 and not mask.bbox().any() and mask.outlines() == [] and mask.mask.shape == (4, 5)
+    layer = MaskLayer((5, 4))
+    layer.paint_patch(*mask.patch_on_canvas(5, 4), (1, 0, 0), 0.5)
+    assert not layer.pixels().any()
