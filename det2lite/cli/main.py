@@ -13,6 +13,7 @@ from det2lite import __version__
 from det2lite.utils.errors import exit_on_user_error
 
 COMMANDS: dict[str, str] = {
+    "env": "versions, devices, libraries, what is missing for what, which data sets are found",
     "config": "print a config with everything filled in, and who set what",
 }
 GENERAL_EXAMPLES = """
