@@ -16,9 +16,7 @@ _LIBRARIES = (
     "torchvision fvcore iopath yacs hotcoco pycocotools opencv-python opencv-python-headless Pillow scipy shapely "
     "matplotlib tensorboard triton onnx onnxruntime onnxscript cityscapesscripts supervision"
 ).split()
-_CPU_FLAGS = (
-    "avx2 avx512f avx512_bf16 avx512_vnni amx_bf16 asimd bf16 sve".split()
-)  # matrix speed, bfloat16 first of all
+_CPU_FLAGS = "avx2 avx512f avx512_bf16 avx512_vnni amx_bf16 asimd bf16 sve".split()  # that make matrices fast
 _VARIABLES = (
     "DETECTRON2_DATASETS DET2LITE_MODEL_ZOO FVCORE_CACHE CUDA_VISIBLE_DEVICES OMP_NUM_THREADS TORCH_HOME"
 ).split()
@@ -114,17 +112,11 @@ def optional_parts() -> list[OptionalPart]:
         OptionalPart(purpose, tuple(name for name in modules if importlib.util.find_spec(name) is None), remedy)
         for purpose, modules, remedy in _OPTIONAL
     ]
-    can_show = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in (
-        "darwin",
-        "win32",
-    )
-    parts.append(OptionalPart("windows", () if can_show else ("a display",), "write pictures to a folder instead"))
+    shows = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    parts.append(OptionalPart("windows", () if shows else ("a display",), "write pictures to a folder instead"))
     on_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    parts.append(
-        OptionalPart(
-            "fast training", () if on_gpu else ("a GPU",), "check the driver, and that PyTorch is built for it"
-        )
-    )
+    remedy = "check the driver, and that PyTorch is built for it"
+    parts.append(OptionalPart("training large models", () if on_gpu else ("a GPU",), remedy))
     return parts
 
 
