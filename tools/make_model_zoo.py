@@ -26,9 +26,10 @@ DATA = ROOT / "det2lite" / "model_zoo"
 HEAD = """# Model zoo
 
 Every config of `configs/`, and what
-[Detectron2](https://github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md) published for it. **Checkpoints, AP,
-times and memory are Detectron2's published ones**, AP in percent, measured by its authors on NVIDIA V100 GPUs. What was
-measured with det2lite stands in [the last section](#measured-with-det2lite). A config without numbers has none published.
+[Detectron2](https://github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md) published for it. **Checkpoints,
+AP, times and memory are Detectron2's published ones**, AP in percent, measured by its authors on NVIDIA V100 GPUs.
+What was measured with det2lite stands in [the last section](#measured-with-det2lite). A config without numbers has
+none published.
 
 ```python
 from det2lite import model_zoo
@@ -40,8 +41,8 @@ model = model_zoo.get(name, trained=True)  # built, with the checkpoint download
 ```
 
 A checkpoint's name holds the beginning of its MD5, which is verified. Without a connection, put files below the folder
-that `$DET2LITE_MODEL_ZOO` names, by their path behind `https://dl.fbaipublicfiles.com/detectron2/`. This page is written
-by `python tools/make_model_zoo.py`.
+that `$DET2LITE_MODEL_ZOO` names, by their path behind `https://dl.fbaipublicfiles.com/detectron2/`. This page is
+written by `python tools/make_model_zoo.py`.
 """
 TITLES = {
     "COCO-Detection": "COCO: boxes",
