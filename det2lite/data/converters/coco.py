@@ -1,0 +1,126 @@
+"""Finds the files of a data set in the COCO format: JSON of instances, and the folders of their images."""
+
+import json
+import os
+import re
+from typing import Any, NamedTuple
+
+from det2lite.data.converters.files import WHOLE, Tree, read_json_file
+from det2lite.data.converters.records import Plan
+from det2lite.utils.errors import BadValue, MissingFile
+
+TITLE = "COCO"
+_HEAD = 1 << 16
+_OTHER_TASKS = ("panoptic_", "captions_", "stuff_", "image_info_")
+# in the order of preference; of one images' files the first kind is taken
+_KINDS = ("instances_", "person_keypoints_")
+_RESULTS = re.compile(r"(results?|predictions?|detections?)\b", re.IGNORECASE)
+
+
+class CocoJob(NamedTuple):
+    """A JSON file and the folder of its images."""
+
+    json_path: str
+    image_root: str
+
+
+def recognise(tree: Tree) -> str | None:
+    found = _files(tree)
+    return f"{', '.join(found[:3])}{', ...' if len(found) > 3 else ''} with images and annotations" if found else None
+
+
+def plan(tree: Tree, class_key: str | None) -> Plan:
+    """One job for each split, which nothing reads further: the files are what they should be."""
+    files = _files(tree)
+    if not files:
+        raise MissingFile(f"{tree.folder}: no COCO JSON; it has 'images', 'annotations' and 'categories'")
+    jobs: dict[str, list[CocoJob]] = {}
+    for file in files:
+        split = _split_name(file)
+        if split in jobs:
+            other = os.path.relpath(jobs[split][0].json_path, tree.folder)
+            raise BadValue(f"{tree.folder}: {file} and {other} are both of split {split!r}; keep one of them here")
+        jobs[split] = [CocoJob(tree.path(file), image_root(tree, file, split))]
+    return Plan(jobs, read)
+
+
+def read(job: CocoJob) -> list:
+    raise TypeError("COCO files are not converted to COCO")
+
+
+def _files(tree: Tree) -> list[str]:
+    """The JSON files of instances; where there are some called instances_*, those alone."""
+    found = [file for file in tree.sample(".json", count=50) if _is_instances(tree.path(file))]
+    for start in _KINDS:
+        if some := [file for file in found if os.path.basename(file).startswith(start)]:
+            return some
+    return found
+
+
+def _is_instances(path: str) -> bool:
+    name = os.path.basename(path)
+    if name.startswith(_OTHER_TASKS) or _RESULTS.match(name):
+        return False
+    head = json_head(path)
+    if not re.match(r"\s*\{", head) or not re.search(r'"(images|annotations|categories)"\s*:\s*\[', head):
+        return False
+    if name.startswith(_KINDS):
+        return True
+    if '"segments_info"' in head:
+        return False
+    content = read_json_file(path)
+    return isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("images", "annotations"))
+
+
+def json_head(path: str) -> str:
+    """The beginning of a file as text; empty where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD).decode("utf-8-sig", "ignore")
+    except OSError:
+        return ""
+
+
+def _split_name(file: str) -> str:
+    """`instances_train2017.json` -> train2017; `train/_annotations.coco.json` -> train."""
+    folder, _, name = file.rpartition("/")
+    stem = re.sub(r"^(instances|person_keypoints|annotations?)_|_annotations$|\.coco$|^_", "", name[: -len(".json")])
+    stem = re.sub(r"^(instances|annotations?|labels|coco|data|result)(\.coco)?$", "", stem)
+    parents = [part for part in folder.split("/") if part not in ("", "annotations", "Annotations", "images", "labels")]
+    return stem or (parents[-1] if parents else WHOLE)
+
+
+def image_root(tree: Tree, file: str, split: str) -> str:
+    """The folder that the file names of a JSON file are relative to: the one that has the first images."""
+    content = _images_of(tree.path(file))
+    names, stated = content
+    here = file.rpartition("/")[0]
+    above = here.rpartition("/")[0]
+    places = [f"{base}/{end}".strip("/") for base in (here, above, "")
+              for end in (split, f"images/{split}", f"{split}/images", "images", "data", "")]  # fmt: skip
+    folders = [os.path.join(tree.path(here), stated)] if stated else []
+    folders += [tree.path(place) if place else tree.folder for place in dict.fromkeys(places)]
+    for folder in folders:
+        if any(os.path.isfile(os.path.join(folder, name)) for name in names[:5]):
+            return os.path.abspath(folder)
+    if not names:
+        return tree.path(here) if here else tree.folder
+    raise MissingFile(
+        f"{tree.path(file)}: its first image {names[0]!r} is in none of {', '.join(dict.fromkeys(folders))}; "
+        "put the images there"
+    )
+
+
+def _images_of(path: str) -> tuple[list[str], str | None]:
+    """The first file names, and the folder of images that conversions note; from the beginning of the file if it will."""
+    head = json_head(path)
+    if match := re.search(r'"images"\s*:\s*\[', head):
+        names = re.findall(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")', head[match.end() :])
+        root = re.search(r'"image_root"\s*:\s*("(?:[^"\\]|\\.)*")', head[: match.start()])
+        if names:
+            return [json.loads(name) for name in names[:5]], json.loads(root[1]) if root else None
+    content = read_json_file(path)
+    info: Any = content.get("info")
+    root = info.get("image_root") if isinstance(info, dict) else None
+    entries = [entry for entry in content["images"][:5] if isinstance(entry, dict)]
+    return [str(e["file_name"]) for e in entries if "file_name" in e], root if isinstance(root, str) else None

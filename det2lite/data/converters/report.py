@@ -1,0 +1,82 @@
+"""What a conversion did, for people and for programs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from det2lite.data.converters.records import Event
+
+SHOWN = 3  # examples of each kind
+
+
+class CocoSplit(NamedTuple):
+    """A COCO JSON file, and the folder that its file names are relative to."""
+
+    json_path: str
+    image_root: str
+
+
+@dataclass
+class SplitCounts:
+    """Images and annotations of a split; of the annotations, how many have polygons and how many run-length masks."""
+
+    images: int = 0
+    annotations: int = 0
+    polygons: int = 0
+    masks: int = 0
+
+
+@dataclass
+class Tally:
+    """How often something happened, and the first few places."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, where: str) -> None:
+        self.count += 1
+        if len(self.examples) < SHOWN and where not in self.examples:
+            self.examples.append(where)
+
+
+def tally(tallies: dict[str, Tally], events: Iterable[Event]) -> None:
+    """Counts events by kind."""
+    for event in events:
+        tallies.setdefault(event.kind, Tally()).add(event.where)
+
+
+@dataclass
+class ConversionReport:
+    """splits: the COCO files, by split; empty where none were written. skipped, notes: by kind.
+
+    skipped: objects and images that are not in the result. notes: what is in it but deserves a look.
+    """
+
+    source: str
+    class_names: list[str] = field(default_factory=list)
+    counts: dict[str, SplitCounts] = field(default_factory=dict)
+    skipped: dict[str, Tally] = field(default_factory=dict)
+    notes: dict[str, Tally] = field(default_factory=dict)
+    splits: dict[str, CocoSplit] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """Splits, what was skipped and what to look at, as text."""
+        from tabulate import tabulate
+
+        rows = [(name, c.images, c.annotations, c.polygons, c.masks) for name, c in self.counts.items()]
+        text = tabulate(rows, headers=["split", "images", "annotations", "with polygons", "with masks"])
+        for title, tallies in (("skipped", self.skipped), ("to look at", self.notes)):
+            rows = [(kind, entry.count, _shown(entry)) for kind, entry in tallies.items()]
+            text += f"\n\n{tabulate(rows, headers=[title, 'count', 'first of them'])}" if rows else f"\n\n{title}: nothing"
+        return text
+
+    def as_dict(self) -> dict:
+        """For a JSON file."""
+        counts = {name: vars(count) for name, count in self.counts.items()}
+        tallies = {"skipped": self.skipped, "notes": self.notes}
+        listed = {key: {kind: vars(entry) for kind, entry in value.items()} for key, value in tallies.items()}
+        return {"source": self.source, "classes": self.class_names, "counts": counts, **listed}
+
+
+def _shown(entry: Tally) -> str:
+    return ", ".join(entry.examples) + (", ..." if entry.count > len(entry.examples) else "")

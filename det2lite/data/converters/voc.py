@@ -1,0 +1,182 @@
+"""Reads Pascal VOC: an XML for each image, with boxes whose corners are pixels that they include, counted from 1."""
+
+import os
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pycocotools.mask as mask_util
+from PIL import Image
+
+from det2lite.data.converters.files import Tree, find_image, finite, read_names, read_text, split_of
+from det2lite.data.converters.records import Event, Plan, SourceImage, SourceObject
+from det2lite.data.safe_xml import read_xml
+from det2lite.utils.errors import BadValue, MissingFile
+
+TITLE = "Pascal VOC"
+_BORDER = 255  # of objects in SegmentationObject
+_FLAGS = ("difficult", "truncated", "occluded")
+
+
+def recognise(tree: Tree) -> str | None:
+    found = [file for file in tree.sample(".xml") if xml_root(tree.path(file)) == "annotation"]
+    return f"{len(tree.with_extension('.xml'))} XML files such as {found[0]}" if found else None
+
+
+def xml_root(path: str) -> str | None:
+    """Name of the root element, as far as a glance shows."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(4096).replace(b"\0", b"").decode("utf-8", "ignore")
+    except OSError:
+        return None
+    head = re.sub(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^<>\[]*(?:\[.*?\]\s*)?>", "", head, flags=re.DOTALL)
+    match = re.match(r"\W*<([\w.:-]+)[\s>/]", head)
+    return match[1] if match else None
+
+
+def plan(tree: Tree, class_key: str | None) -> Plan:
+    """One job for each annotation file. Splits are the lists in ImageSets/Main, else folders named like splits."""
+    xml_files = tree.with_extension(".xml")
+    if not xml_files:
+        raise MissingFile(f"{tree.folder}: no .xml files; Pascal VOC has them in Annotations/")
+    classes = next((f for f in ("labels.txt", "labelmap.txt") if f in tree.files), None)
+    result = Plan({}, read, _class_list(tree.path(classes)) if classes else None)
+    lists = _image_lists(tree)
+    if lists:
+        _add_listed(result, tree, lists, xml_files)
+    else:
+        for file in xml_files:
+            result.jobs.setdefault(split_of(file), []).append(_job(tree, file))
+    return result
+
+
+def _job(tree: Tree, file: str) -> tuple[str, tuple[str, ...], str]:
+    """The XML, the folders that may hold its image, and the map of its objects."""
+    path = tree.path(file)
+    here = os.path.dirname(path)
+    beside = [os.path.join(os.path.dirname(here), name) for name in ("JPEGImages", "images", "Images")]
+    places = (*(p for p in beside if os.path.isdir(p)), here, tree.folder)
+    stem = os.path.splitext(os.path.basename(file))[0]
+    return path, places, os.path.join(os.path.dirname(here), "SegmentationObject", f"{stem}.png")
+
+
+def _class_list(path: str) -> list[str]:
+    """labels.txt has a name on each line; the labelmap.txt of CVAT has name:colour:parts:actions, and a background."""
+    names = read_names(path)
+    if os.path.basename(path) == "labelmap.txt":
+        names = [n.split(":")[0] for n in names if not n.startswith("#")]
+        names = [n for n in names if n != "background"]
+    return names
+
+
+def _image_lists(tree: Tree) -> dict[str, str]:
+    """Lists by split. VOC also has a list for each class and split, which are not splits of their own."""
+    lists = {}
+    for file in tree.with_extension(".txt"):
+        folder, _, name = file.rpartition("/")
+        if folder.endswith("ImageSets/Main") or folder.endswith("ImageSets"):
+            lists.setdefault(name[:-4], file)
+    of_class = {name for name in lists if "_" in name and name.rpartition("_")[2] in lists}
+    return {name: file for name, file in lists.items() if name not in of_class}
+
+
+def _add_listed(result: Plan, tree: Tree, lists: dict[str, str], xml_files: list[str]) -> None:
+    """Adds a job for each annotation file that a list names."""
+    file_of = {os.path.splitext(os.path.basename(file))[0]: file for file in xml_files}
+    named: dict[str, list[str]] = {}
+    for split, list_file in lists.items():
+        named[split] = []
+        for number, line in enumerate(read_text(tree.path(list_file)).splitlines(), 1):
+            name = line.strip()
+            if name and name not in file_of:
+                name = _name_in(name, file_of)
+            if name in file_of:
+                named[split].append(name)
+            elif name:
+                result.skipped.append(Event("listed image without annotation file", f"{list_file} line {number}: {name}"))
+    for split in list(named):  # such as trainval: the others taken together
+        others = [set(names) for other, names in named.items() if other != split and set(names) < set(named[split])]
+        if len(others) > 1 and set().union(*others) == set(named[split]):
+            result.notes.append(Event("list left out that joins others", lists[split]))
+            del named[split]
+    listed = {name for names in named.values() for name in names}
+    for name, file in file_of.items():
+        if name not in listed:
+            result.skipped.append(Event("annotation file in no list", file))
+    for split, names in named.items():
+        result.jobs[split] = [_job(tree, file_of[name]) for name in dict.fromkeys(names)]
+
+
+def _name_in(line: str, known: dict[str, str]) -> str:
+    """The image of a line that has more: a column of -1, 0, 1, or an extension, or folders."""
+    for text in (line, re.sub(r"\s+-?[01]$", "", line), line.split()[0]):
+        last = text.replace("\\", "/").rpartition("/")[2]
+        for name in (text, last, os.path.splitext(last)[0]):
+            if name in known:
+                return name
+    return line
+
+
+def read(job: tuple[str, tuple[str, ...], str]) -> list[SourceImage]:
+    path, places, map_path = job
+    root = read_xml(path)
+    if root.tag != "annotation":
+        raise BadValue(f"{path}: not an annotation of Pascal VOC: its root is <{root.tag}>, not <annotation>")
+    stem = os.path.splitext(os.path.basename(path))[0]
+    named = (root.findtext("filename") or "").strip()
+    # a copied annotation often keeps the name of another image: the file's own name is surer where an image has it
+    image = SourceImage(find_image(stem, places) or (named and find_image(named, places)) or named or stem)
+    image.stated = _stated_size(root)
+    masks = _object_map(map_path)
+    for number, node in enumerate(root.findall("object"), 1):
+        found = _read_object(node, f"{path}: object {number}", image)
+        if found is not None:
+            if masks is not None and (masks == number).any():
+                found.segmentation = encode_mask(masks == number)
+            image.objects.append(found)
+    return [image]
+
+
+def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    try:
+        width, height = (int(float(root.findtext(f"size/{side}"))) for side in ("width", "height"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _read_object(node: ElementTree.Element, where: str, image: SourceImage) -> SourceObject | None:
+    name = (node.findtext("name") or "").strip()
+    if not name:
+        raise BadValue(f"{where}: no class in <name>")
+    if node.find("bndbox") is None:
+        image.skip("object without box", where)
+        return None
+    sides = [node.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    x0, y0, x1, y1 = finite(sides, f"{where}: bndbox")
+    extra = {flag: int(text) for flag in _FLAGS if (text := (node.findtext(flag) or "").strip()) in ("0", "1")}
+    return SourceObject(name, (x0 - 1, y0 - 1, x1, y1), extra=extra)
+
+
+def _object_map(path: str) -> np.ndarray | None:
+    """(H, W) numbers of objects, from 1, or None where there is no such file."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in ("P", "L"):
+                raise BadValue(f"{path}: a map of objects has a palette or is grey, not of mode {picture.mode}")
+            numbers = np.array(picture)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadValue(f"{path}: not an image that can be read ({error})") from None
+    numbers[numbers == _BORDER] = 0
+    return numbers
+
+
+def encode_mask(mask: np.ndarray) -> dict:
+    """(H, W) booleans as a run-length mask that JSON takes."""
+    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+

@@ -1,0 +1,231 @@
+"""Reads YOLO's labels: a text file for each image, a line for each object.
+
+`class x y width height` is a box by its centre, `class x0 y0 x1 y1 x2 y2 ...` a polygon; all of them shares of the
+image's width and height. `data.yaml` names classes and splits; without it, folders do.
+"""
+
+import os
+import re
+from typing import Any, NamedTuple
+
+import yaml
+
+from det2lite.data.converters.files import Tree, find_image, finite, image_size, read_names, read_text, split_of
+from det2lite.data.converters.records import Event, Plan, SourceImage, SourceObject, box_of_polygons
+from det2lite.utils.errors import BadValue, MissingFile
+
+TITLE = "YOLO"
+_CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt", "names.txt")
+_NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_LINE = re.compile(rf"\s*\d+(\s+{_NUMBER}){{4,}}\s*")
+
+
+class YoloJob(NamedTuple):
+    """An image, and the label files that may be its own, the likeliest first."""
+
+    image: str
+    labels: tuple[str, ...]
+
+
+def recognise(tree: Tree) -> str | None:
+    yaml_file = _data_yaml(tree)
+    if yaml_file:
+        return f"{yaml_file} with names and splits"
+    stems = {os.path.splitext(file)[0] for file in tree.images}
+    for file in tree.sample(".txt"):
+        stem = file[: -len(".txt")]
+        if (stem in stems or _swapped(stem, "labels", "images") in stems) and _is_label_file(tree.path(file)):
+            return f"label files such as {file}"
+    return None
+
+
+def _is_label_file(path: str) -> bool:
+    """Whether the first line that is not empty is an object."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            line = next((line for line in file if line.strip()), "")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(_LINE.fullmatch(line))
+
+
+def _data_yaml(tree: Tree) -> str | None:
+    for file in tree.with_extension(".yaml", ".yml"):
+        if "/" not in file:
+            content = _read_yaml(tree.path(file), strict=False)
+            if isinstance(content, dict) and "names" in content and {"train", "val", "test"} & content.keys():
+                return file
+    return None
+
+
+def _read_yaml(path: str, strict: bool = True) -> Any:
+    try:
+        return yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, RecursionError, BadValue, ValueError) as error:
+        if not strict:
+            return None
+        if isinstance(error, BadValue):
+            raise
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise BadValue(f"{path}: {line}not YAML ({str(error).splitlines()[0]})") from None
+
+
+def plan(tree: Tree, class_key: str | None) -> Plan:
+    """One job for each image; an image without labels is one without objects."""
+    yaml_file = _data_yaml(tree)
+    if yaml_file:
+        return _plan_of_yaml(tree, yaml_file)
+    if not tree.images:
+        raise MissingFile(f"{tree.folder}: no images; YOLO has images/ and labels/, or both side by side")
+    jobs: dict[str, list[YoloJob]] = {}
+    for file in tree.images:
+        jobs.setdefault(split_of(file), []).append(_job(tree.path(file)))
+    classes = next((file for file in _CLASS_LISTS if file in tree.files), None)
+    classes = classes or next((file for file in tree.files if file.endswith(("/classes.txt", ".names"))), None)
+    result = Plan(jobs, read, read_names(tree.path(classes)) if classes else None)
+    _note_labels_left_over(tree, result)
+    return result
+
+
+def _job(image: str) -> YoloJob:
+    stem = os.path.splitext(image.replace(os.sep, "/"))[0]
+    labels = (_swapped(stem, "images", "labels"), stem)
+    return YoloJob(image, tuple(f"{label}.txt" for label in dict.fromkeys(labels)))
+
+
+def _swapped(stem: str, old: str, new: str) -> str:
+    """The path with its last folder `old` called `new`."""
+    before, found, after = f"/{stem}".rpartition(f"/{old}/")
+    return f"{before}/{new}/{after}"[1:] if found else stem
+
+
+def _note_labels_left_over(tree: Tree, result: Plan) -> None:
+    """Label files whose image is not there, and those that several images share."""
+    images_of: dict[str, list[str]] = {}
+    for jobs in result.jobs.values():
+        for job in jobs:
+            label = next((label for label in job.labels if os.path.isfile(label)), None)
+            if label:
+                images_of.setdefault(os.path.normcase(label), []).append(job.image)
+    for label, images in images_of.items():
+        if len(images) > 1:
+            result.notes.append(Event("label file of several images, which all get its objects", label))
+    for file in tree.with_extension(".txt"):
+        path = os.path.normcase(tree.path(file).replace(os.sep, "/"))
+        if path not in images_of and _is_label_file(tree.path(file)):
+            result.skipped.append(Event("label file without image", file))
+
+
+def _plan_of_yaml(tree: Tree, yaml_file: str) -> Plan:
+    path = tree.path(yaml_file)
+    content = _read_yaml(path)
+    names = _names(content, path)
+    result = Plan({}, read, names)
+    if "kpt_shape" in content:
+        result.notes.append(Event("keypoints left out, boxes read", yaml_file))
+    bases = [tree.folder]
+    if isinstance(content.get("path"), str):
+        bases.insert(0, os.path.join(tree.folder, content["path"]))
+    for split in ("train", "val", "test"):
+        entries = content.get(split)
+        entries = [entries] if isinstance(entries, str) else entries or []
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            raise BadValue(f"{path}: {split!r} must be a folder, a list file, or a list of them")
+        images = [image for entry in entries for image in _images_of_entry(entry, bases, path, split, result)]
+        if images:
+            reader = read_pose if "kpt_shape" in content else read
+            result.read = reader
+            result.jobs[split] = [_job(image) for image in dict.fromkeys(images)]
+    if not result.jobs:
+        raise MissingFile(f"{path}: no images in the folders that it names")
+    _note_labels_left_over(tree, result)
+    return result
+
+
+def _names(content: dict, path: str) -> list[str]:
+    names = content["names"]
+    if isinstance(names, dict):
+        try:
+            ordered = {int(number): str(name) for number, name in names.items()}
+        except (TypeError, ValueError):
+            raise BadValue(f"{path}: 'names' must give a name for each number of a class") from None
+        if sorted(ordered) != list(range(len(ordered))):
+            raise BadValue(f"{path}: 'names' must number the classes 0 to {len(ordered) - 1} without a gap")
+        return [ordered[number] for number in range(len(ordered))]
+    if not isinstance(names, list) or not names:
+        raise BadValue(f"{path}: 'names' must be the list of the classes")
+    names = [str(name) for name in names]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadValue(f"{path}: 'names' has {twice!r} twice")
+    return names
+
+
+def _images_of_entry(entry: str, bases: list[str], yaml_path: str, split: str, result: Plan) -> list[str]:
+    """The images of a folder or of a list file; paths as exported elsewhere may begin with `../` too many."""
+    place = entry
+    tries = [os.path.join(base, place) for base in bases]
+    tries += [os.path.join(base, re.sub(r"^(\.\.?/)+", "", place)) for base in bases]
+    found = next((os.path.normpath(t) for t in tries if os.path.exists(t)), None)
+    if found is None:
+        result.skipped.append(Event("split that is not there", f"{split}: {tries[0]}"))
+        return []
+    if os.path.isdir(found):
+        inner = Tree(found) if os.listdir(found) else None
+        return [inner.path(image) for image in inner.images] if inner else []
+    images = []
+    for number, line in enumerate(read_text(found).splitlines(), 1):
+        name = line.strip()
+        if name:
+            image = find_image(name, [os.path.dirname(found), *bases])
+            if image is None:
+                result.skipped.append(Event("image file missing", f"{found} line {number}: {name}"))
+            else:
+                images.append(os.path.normpath(image))
+    return images
+
+
+def read(job: YoloJob, boxes_only: bool = False) -> list[SourceImage]:
+    image = SourceImage(job.image)
+    label = next((label for label in job.labels if os.path.isfile(label)), None)
+    if label is None:
+        image.note("image without label file, taken as one without objects", job.image)
+        return [image]
+    lines = [(number, line.split()) for number, line in enumerate(read_text(label).splitlines(), 1) if line.strip()]
+    try:
+        image.size = image_size(job.image)
+    except Exception:  # said where all images are measured
+        image.objects = [SourceObject(0, (0, 0, 1, 1)) for _ in lines]
+        return [image]
+    seen = set()
+    for number, words in lines:
+        where = f"{label}: line {number}"
+        found = _read_line(words[:5] if boxes_only else words, image, where)
+        if tuple(words) in seen:
+            image.note("line twice in a label file, both kept", where)
+        seen.add(tuple(words))
+        image.objects.append(found)
+    return [image]
+
+
+def read_pose(job: YoloJob) -> list[SourceImage]:
+    """Lines go on with keypoints after the box."""
+    return read(job, boxes_only=True)
+
+
+def _read_line(words: list[str], image: SourceImage, where: str) -> SourceObject:
+    if not re.fullmatch(r"\d+(\.0*)?", words[0]):
+        raise BadValue(f"{where}: {words[0][:40]!r} must be the number of a class")
+    values = finite(words[1:], where)
+    if len(values) < 4 or (len(values) != 4 and (len(values) < 6 or len(values) % 2)):
+        raise BadValue(f"{where}: {len(values)} numbers after the class; a box has 4, a polygon 6 or more, in pairs")
+    if max(map(abs, values)) > 2:
+        raise BadValue(f"{where}: {max(values, key=abs)} is no share of the image's size; are these pixels?")
+    width, height = image.size
+    number = int(float(words[0]))
+    if len(values) == 4:
+        x, y, w, h = (v * side for v, side in zip(values, (width, height) * 2, strict=True))
+        return SourceObject(number, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+    polygon = [v * (height if i % 2 else width) for i, v in enumerate(values)]
+    return SourceObject(number, box_of_polygons([polygon]), segmentation=[polygon])
