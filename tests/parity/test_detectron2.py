@@ -25,6 +25,13 @@ NAMES = sorted(path.relative_to(GOLDEN).with_suffix("").as_posix() for path in G
 TRAJECTORIES = json.loads((HERE / "reference" / "trajectory.json").read_text())
 OVERRIDES = json.loads((HERE / "reference" / "overrides.json").read_text())
 RTOL = 2e-3
+BOX_ATOL = 0.05  # pixels
+LARGE = (  # their smaller relatives run each time
+    "COCO-Detection/faster_rcnn_R_101_DC5_3x",
+    "COCO-InstanceSegmentation/mask_rcnn_R_101_C4_3x",
+    "LVISv1-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_1x",
+    "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
+)
 
 
 def unit_noise(name: str, shape: tuple) -> np.ndarray:
@@ -113,7 +120,7 @@ def read_reference(name: str) -> dict:
     return json.loads((GOLDEN / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in NAMES])
 def test_agrees_with_detectron2(name):
     reference = read_reference(name)
     if "same_as" in reference:  # the same network under another schedule
@@ -169,14 +176,16 @@ def check_instances(instances: Instances, wanted: dict) -> None:
     for key, value in wanted.items():
         if key == "mask_area":
             areas = instances.pred_masks.flatten(1).sum(1)[: len(value)]
-            close(areas, value, rtol=0.02, atol=20, what=key)
+            sides = instances.pred_boxes.tensor[: len(value), 2:] - instances.pred_boxes.tensor[: len(value), :2]
+            determined = sides.amin(1) > BOX_ATOL  # a mask is drawn inside its box; one as thin as its error says nothing
+            close(areas[determined], np.asarray(value)[determined], rtol=0.02, atol=20, what=key)
         elif key == "pred_classes":
             assert instances.pred_classes[: len(value)].tolist() == value
         elif key != "num":
             field = instances.get(key)
             field = field.tensor if isinstance(field, Boxes) else field
             pixels = "boxes" in key or "keypoints" in key
-            close(field[: len(value)], value, atol=0.05 if pixels else 2e-4, what=key)
+            close(field[: len(value)], value, atol=BOX_ATOL if pixels else 2e-4, what=key)
 
 
 @pytest.mark.parametrize("name", TRAJECTORIES)
