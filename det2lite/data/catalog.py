@@ -21,6 +21,10 @@ class MetadataConflict(UserError, AssertionError):
     """A metadata attribute is given a second, different value."""
 
 
+class NotAFunction(TypeError, AssertionError):
+    """What is registered as the loader of a data set cannot be called."""
+
+
 class NameTaken(UserError, AssertionError):
     """A data set is registered under a name that is in use."""
 
@@ -34,7 +38,7 @@ class _DatasetCatalog(UserDict):
 
     def register(self, name: str, func: Callable[[], Any]) -> None:
         if not callable(func):
-            raise TypeError(f"data set {name!r}: register a function, not {type(func).__name__}")
+            raise NotAFunction(f"data set {name!r}: register a function, not {type(func).__name__}")
         if name in self.data:
             raise NameTaken(f"data set {name!r} is registered already; remove it first or take another name")
         self[name] = func

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from det2lite.structures.mask_paste import paste_masks_in_image
+from det2lite.structures.mask_paste import paste_masks_in_image, sample_masks
 
 __all__ = ["pad_masks", "paste_mask_in_image_old", "paste_masks_in_image", "scale_boxes"]
 
@@ -27,6 +27,22 @@ def paste_mask_in_image_old(
     if right > left and bottom > top:
         image[top:bottom, left:right] = values[top - y0 : bottom - y0, left - x0 : right - x0]
     return image
+
+
+def _do_paste_mask(
+    masks: torch.Tensor, boxes: torch.Tensor, img_h: int, img_w: int, skip_empty: bool = True
+) -> tuple[torch.Tensor, tuple[slice, ...]]:
+    """Soft masks in the image, and the region of it that they cover.
+
+    masks: (N, 1, M, M). boxes: (N, 4) XYXY. skip_empty: only the smallest region around all boxes is sampled, and its
+    rows and columns are returned as slices; else the whole image, and an empty tuple.
+    """
+    if not skip_empty:
+        return sample_masks(masks[:, 0], boxes, 0, img_h, 0, img_w), ()
+    x0, y0 = (int(side) for side in (boxes[:, :2].amin(dim=0).floor() - 1).clamp(min=0))
+    x1, y1 = (int(side) for side in boxes[:, 2:].amax(dim=0).ceil() + 1)
+    x1, y1 = min(x1, img_w), min(y1, img_h)
+    return sample_masks(masks[:, 0], boxes, y0, y1, x0, x1), (slice(y0, y1), slice(x0, x1))
 
 
 def pad_masks(masks: torch.Tensor, padding: int) -> tuple[torch.Tensor, float]:

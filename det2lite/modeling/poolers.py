@@ -5,11 +5,11 @@ from typing import List  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch import nn
-from torchvision.ops import RoIPool
+from torchvision.ops import RoIPool, roi_pool
 
 from det2lite.layers import ROIAlign, ROIAlignRotated, shapes_to_tensor
 from det2lite.structures import Boxes
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 
 __all__ = ["ROIPooler", "assign_boxes_to_levels", "convert_boxes_to_pooler_format"]
 
@@ -53,7 +53,7 @@ class _TypedRoIPool(RoIPool):
     """ROIPool of Fast R-CNN (arXiv 1504.08083) for boxes of any floating type."""
 
     def forward(self, input: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
-        return super().forward(input, rois.to(input.dtype))
+        return roi_pool(input, rois.to(input.dtype), self.output_size, self.spatial_scale)
 
 
 def _build_level_pooler(pooler_type: str, output_size: tuple[int, int], scale: float, sampling_ratio: int) -> nn.Module:
@@ -85,15 +85,17 @@ class ROIPooler(nn.Module):
         super().__init__()
         self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
         if len(self.output_size) != 2:
-            raise ValueError(f"output_size is a number or a pair, got {output_size!r}")
+            raise BadCall(f"output_size is a number or a pair, got {output_size!r}")
         poolers = [_build_level_pooler(pooler_type, self.output_size, scale, sampling_ratio) for scale in scales]
         self.level_poolers = nn.ModuleList(poolers)
         levels = [-math.log2(scale) for scale in scales]
         if any(not math.isclose(level, round(level)) for level in levels):
-            raise ValueError(f"scales must be powers of two, got {scales}")
+            raise BadCall(f"scales must be powers of two, got {scales}")
         self.min_level, self.max_level = round(levels[0]), round(levels[-1])
         if len(scales) != self.max_level - self.min_level + 1:
-            raise ValueError(f"scales must halve from map to map, got {scales}")
+            raise BadCall(f"scales must halve from map to map, got {scales}")
+        if canonical_box_size <= 0:
+            raise BadCall(f"canonical_box_size is a length in pixels, got {canonical_box_size}")
         self.canonical_level = canonical_level
         self.canonical_box_size = canonical_box_size
 
@@ -103,9 +105,9 @@ class ROIPooler(nn.Module):
         Returns `(R, C, *output_size)`, R the number of boxes of all images.
         """
         if len(x) != len(self.level_poolers):
-            raise ValueError(f"{len(x)} feature maps for {len(self.level_poolers)} scales")
+            raise BadCall(f"{len(x)} feature maps for {len(self.level_poolers)} scales")
         if len(box_lists) != x[0].shape[0]:
-            raise ValueError(f"boxes of {len(box_lists)} images for {x[0].shape[0]} images")
+            raise BadCall(f"boxes of {len(box_lists)} images for {x[0].shape[0]} images")
         if len(box_lists) == 0:
             return _pool_nothing(x, self.output_size[0], self.output_size[1])
         rois = convert_boxes_to_pooler_format(box_lists)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from det2lite.structures import Instances, ROIMasks
+from det2lite.utils.errors import BadCall
 
 __all__ = ["detector_postprocess", "sem_seg_postprocess"]
 
@@ -28,7 +29,7 @@ def detector_postprocess(
             results.set(name, boxes)
             break
     if boxes is None:
-        raise ValueError("predictions have neither pred_boxes nor proposal_boxes")
+        raise BadCall("predictions have neither pred_boxes nor proposal_boxes")
     boxes.scale(scale_x, scale_y)
     boxes.clip(results.image_size)
     results = results[boxes.nonempty()]

@@ -165,8 +165,10 @@ class Boxes:
     @staticmethod
     def cat(boxes_list: List["Boxes"]) -> "Boxes":  # noqa: UP006
         """All boxes of a list in one; none of an empty list."""
+        assert isinstance(boxes_list, (list, tuple)), "cat takes a list of Boxes"
         if len(boxes_list) == 0:
             return Boxes(torch.empty(0))
+        assert all([isinstance(boxes, Boxes) for boxes in boxes_list]), "cat takes a list of Boxes"
         return Boxes(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
     @property

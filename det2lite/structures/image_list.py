@@ -67,8 +67,10 @@ class ImageList:
         padding_constraints: what the model asks for instead, by name: `size_divisibility` (overrides the
             argument) and `square_size` (the batch is a square of this side).
         """
+        assert isinstance(tensors, (list, tuple)), "images of a batch come as a list"
         assert len(tensors) > 0, "no image to make a batch of"
         for tensor in tensors:
+            assert isinstance(tensor, torch.Tensor), "images of a batch are tensors"
             assert tensor.shape[:-2] == tensors[0].shape[:-2], (tensor.shape, tensors[0].shape)
         square_size = 0
         if padding_constraints is not None:

@@ -41,8 +41,9 @@ class Instances:
 
     def set(self, name: str, value: Any) -> None:
         """Adds or replaces a field; its length must be that of the fields that are there."""
+        length = len(value)
         if self._fields:
-            length, expected = len(value), len(self)
+            expected = len(self)
             assert length == expected, f"Adding a field of length {length} to a Instances of length {expected}"
         self._fields[name] = value
 

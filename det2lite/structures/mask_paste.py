@@ -5,7 +5,7 @@ from typing import Tuple  # noqa: UP035 - TorchScript reads the annotations
 import torch
 from torch.nn import functional as F
 
-__all__ = ["paste_masks_in_image"]
+__all__ = ["paste_masks_in_image", "sample_masks"]
 
 MAX_CHUNK_BYTES = 1 << 29  # working memory of one step on an accelerator
 BYTES_PER_PIXEL = 16  # two float32 of the sampling grid, the sampled mask, and its comparison
@@ -31,9 +31,9 @@ def paste_masks_in_image(
     assert len(boxes) == count, boxes.shape
     height, width = image_shape
     if torch.jit.is_scripting():
-        return _finish(_sample(masks, boxes, 0, int(height), 0, int(width)), threshold)
+        return _finish(sample_masks(masks, boxes, 0, int(height), 0, int(width)), threshold)
     if torch.jit.is_tracing():
-        return _finish(_sample(masks, boxes, 0, height, 0, width), threshold)
+        return _finish(sample_masks(masks, boxes, 0, height, 0, width), threshold)
 
     pasted = torch.zeros(
         (count, int(height), int(width)), dtype=torch.bool if threshold >= 0 else torch.uint8, device=masks.device
@@ -47,7 +47,7 @@ def paste_masks_in_image(
     step = max(1, MAX_CHUNK_BYTES // max(1, int(height) * int(width) * BYTES_PER_PIXEL))
     for start in range(0, count, step):
         part = slice(start, start + step)
-        pasted[part] = _finish(_sample(masks[part], boxes[part], 0, int(height), 0, int(width)), threshold)
+        pasted[part] = _finish(sample_masks(masks[part], boxes[part], 0, int(height), 0, int(width)), threshold)
     return pasted
 
 
@@ -60,12 +60,12 @@ def _paste_within_boxes(pasted: torch.Tensor, masks: torch.Tensor, boxes: torch.
     region = torch.cat([low[:, :2], high[:, 2:]], dim=1).nan_to_num().clamp(min=0).minimum(limit)
     for i, (x0, y0, x1, y1) in enumerate(region.long().tolist()):
         if x1 > x0 and y1 > y0:
-            soft = _sample(masks[i : i + 1], boxes[i : i + 1], y0, y1, x0, x1)
+            soft = sample_masks(masks[i : i + 1], boxes[i : i + 1], y0, y1, x0, x1)
             pasted[i, y0:y1, x0:x1] = _finish(soft, threshold)[0]
 
 
-def _sample(masks: torch.Tensor, boxes: torch.Tensor, y_start: int, y_end: int, x_start: int, x_end: int):
-    """Soft masks (N, y_end - y_start, x_end - x_start) of a region of the image."""
+def sample_masks(masks: torch.Tensor, boxes: torch.Tensor, y_start: int, y_end: int, x_start: int, x_end: int):
+    """Soft masks (N, y_end - y_start, x_end - x_start) of a region of the image; (N, M, M) and (N, 4) as above."""
     if not masks.is_floating_point():
         masks = masks.float()
     x0, y0, x1, y1 = torch.split(boxes, 1, dim=1)  # (N, 1)

@@ -29,8 +29,16 @@ class UnknownName(UserError, KeyError):
     """A name that nothing is registered under."""
 
 
-class BadValue(UserError, ValueError):
-    """A value of the wrong type, range or content."""
+class BadValue(UserError, ValueError, AssertionError):
+    """A value of the wrong type, range or content. Callers of Detectron2 catch some of these as failed assertions."""
+
+
+class BadCall(ValueError, AssertionError):
+    """Arguments that do not fit: the calling code's mistake, so no `UserError`. Detectron2 asserts most of these."""
+
+
+class WrongMode(RuntimeError, AssertionError):
+    """A module that is training and should not be, or the other way round: `model.eval()`, `model.train()`."""
 
 
 class MissingFile(UserError, FileNotFoundError):

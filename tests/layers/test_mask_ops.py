@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from det2lite import layers
@@ -20,6 +21,19 @@ def test_old_paste():
     assert old(torch.ones(28, 28), torch.tensor([20.0, 20, 30, 30]), 6, 8, 0.5).sum() == 0
 
 
+def test_region_around_all_boxes_holds_what_the_whole_image_holds():
+    torch.manual_seed(0)
+    masks, boxes = torch.rand(2, 1, 28, 28), torch.tensor([[3.0, 4, 9, 8], [5, 2, 12, 6.5]])
+    whole, nothing = mask_ops._do_paste_mask(masks, boxes, 20, 30, skip_empty=False)
+    assert whole.shape == (2, 20, 30) and nothing == ()
+    part, region = mask_ops._do_paste_mask(masks, boxes, 20, 30)
+    assert region == (slice(1, 9), slice(2, 13))
+    assert part.shape == (2, 8, 11)
+    torch.testing.assert_close(whole[:, region[0], region[1]], part)
+    assert whole.sum() == pytest.approx(part.sum().item())
+    assert mask_ops._do_paste_mask(masks, boxes, 4, 5)[1] == (slice(1, 4), slice(2, 5))
+
+
 def test_padding_and_scaling_leave_the_mask_in_its_place():
     torch.manual_seed(0)
     masks, boxes = torch.rand(3, 28, 28), torch.tensor([[0, 0, 9, 9], [2, 2, 5, 7.5], [-3, 1, 20, 4]])
@@ -28,5 +42,5 @@ def test_padding_and_scaling_leave_the_mask_in_its_place():
     grown = mask_ops.scale_boxes(boxes, scale)
     low, high = 4.5 - 4.5 * scale, 4.5 + 4.5 * scale
     torch.testing.assert_close(grown[0], torch.tensor([low, low, high, high]))
-    soft = [mask_paste._sample(*pair, 0, 12, 0, 12) for pair in ((masks, boxes), (padded, grown))]
+    soft = [mask_paste.sample_masks(*pair, 0, 12, 0, 12) for pair in ((masks, boxes), (padded, grown))]
     torch.testing.assert_close(*soft, rtol=1e-3, atol=1e-4)

@@ -84,6 +84,8 @@ def test_wrong_uses():
         ROIPooler(7, [1 / 4, 1 / 16], 0, "ROIAlign")
     with pytest.raises(ValueError, match="a number or a pair"):
         ROIPooler((7, 7, 7), [1 / 4], 0, "ROIAlign")
+    with pytest.raises(ValueError, match="length in pixels"):
+        ROIPooler(7, [1 / 4], 0, "ROIAlign", canonical_box_size=0)
     with pytest.raises(BadValue, match="'RoiAlign' is not one of"):
         ROIPooler(7, [1 / 4], 0, "RoiAlign")
     pooler = ROIPooler(7, [1 / 4], 0, "ROIAlign")
@@ -93,8 +95,9 @@ def test_wrong_uses():
         pooler(pyramid()[:1], [squares(3), squares(3)])
 
 
-def test_torchscript_gives_the_same():
-    pooler = ROIPooler(3, [1 / 4, 1 / 8], 2, "ROIAlignV2")
+@pytest.mark.parametrize("pooler_type", ["ROIAlign", "ROIAlignV2", "ROIPool"])
+def test_torchscript_gives_the_same(pooler_type):
+    pooler = ROIPooler(3, [1 / 4, 1 / 8], 2, pooler_type)
     features = [torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32)]
     scripted = torch.jit.script(pooler)
     for boxes in ([squares(30, 200), squares(60)], [squares(), squares()]):

@@ -123,6 +123,9 @@ class TestBoxes:
         copy.tensor += 1
         assert Boxes.cat([boxes, copy]).tensor.tolist() == [[0, 0, 9, 4], [1, 1, 10, 5]]
         assert boxes.to(torch.device("cpu")).device == torch.device("cpu")
+        for wrong in (boxes, [boxes.tensor]):
+            with pytest.raises(AssertionError, match="list of Boxes"):
+                Boxes.cat(wrong)
 
     def test_gradient_flows_through_an_empty_one(self):
         x = torch.zeros(0, 4, requires_grad=True)

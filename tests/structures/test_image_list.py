@@ -38,6 +38,10 @@ def test_wrong_input():
         ImageList.from_tensors([])
     with pytest.raises(AssertionError):
         ImageList.from_tensors([torch.ones(3, 2, 2), torch.ones(1, 2, 2)])
+    with pytest.raises(AssertionError, match="list"):
+        ImageList.from_tensors(torch.ones(2, 3, 2, 2))
+    with pytest.raises(AssertionError, match="tensors"):
+        ImageList.from_tensors([torch.ones(3, 2, 2).numpy()])
 
 
 def test_to_and_device():

@@ -32,6 +32,8 @@ def test_wrong_use():
     instances = make()
     with pytest.raises(AssertionError, match="length 2 to a Instances of length 3"):
         instances.scores = torch.zeros(2)
+    with pytest.raises(TypeError, match="len"):
+        Instances((4, 5)).set("count", 3)
     with pytest.raises(AttributeError, match="Cannot find field 'scores'"):
         instances.scores  # noqa: B018
     with pytest.raises(KeyError):

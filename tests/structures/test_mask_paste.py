@@ -1,11 +1,11 @@
 import torch
 
 from det2lite.structures import Boxes
-from det2lite.structures.mask_paste import _sample, paste_masks_in_image
+from det2lite.structures.mask_paste import paste_masks_in_image, sample_masks
 
 
 def sample_all(masks, boxes, shape):
-    return _sample(masks, boxes, 0, shape[0], 0, shape[1])
+    return sample_masks(masks, boxes, 0, shape[0], 0, shape[1])
 
 
 def test_a_full_mask_fills_its_box():

@@ -1,16 +1,31 @@
 import pytest
 from torch._utils import ExceptionWrapper
 
-from det2lite.utils.errors import BadValue, MissingFile, UnknownName, UserError, close_names, exit_on_user_error
+from det2lite.utils.errors import (
+    BadCall,
+    BadValue,
+    MissingFile,
+    UnknownName,
+    UserError,
+    WrongMode,
+    close_names,
+    exit_on_user_error,
+)
 
 
 @pytest.mark.parametrize(
-    ("error", "builtin"), [(UnknownName, KeyError), (BadValue, ValueError), (MissingFile, OSError)]
+    ("error", "builtin"),
+    [(UnknownName, KeyError), (BadValue, ValueError), (BadValue, AssertionError), (MissingFile, OSError)],
 )
 def test_errors_are_the_built_in_ones_and_show_their_line(error, builtin):
     raised = error("no 'x'; take 'y'")
     assert isinstance(raised, UserError) and isinstance(raised, builtin)
     assert str(raised) == "no 'x'; take 'y'" and str(error()) == ""
+
+
+def test_mistakes_of_calling_code_keep_their_traceback():
+    for error, builtin in ((BadCall, ValueError), (WrongMode, RuntimeError)):
+        assert issubclass(error, builtin) and issubclass(error, AssertionError) and not issubclass(error, UserError)
 
 
 @pytest.mark.parametrize("kind", [MissingFile, UnknownName, BadValue])

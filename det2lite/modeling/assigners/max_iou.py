@@ -5,7 +5,7 @@ from typing import List, Tuple  # noqa: UP035 - TorchScript reads the annotation
 
 import torch
 
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 
 
 class Matcher:
@@ -35,13 +35,13 @@ class Matcher:
         `(N,)` int8.
         """
         if match_quality_matrix.dim() != 2:
-            raise ValueError(f"the quality matrix is (M, N), got {match_quality_matrix.shape}")
+            raise BadCall(f"the quality matrix is (M, N), got {match_quality_matrix.shape}")
         if match_quality_matrix.numel() == 0:
             num_predictions = match_quality_matrix.shape[1]
             matches = torch.zeros(num_predictions, dtype=torch.int64, device=match_quality_matrix.device)
             return matches, torch.full_like(matches, self.labels[0], dtype=torch.int8)
         if not match_quality_matrix.is_cuda and not torch.all(match_quality_matrix >= 0):
-            raise ValueError("the quality matrix holds negative or undefined values")
+            raise BadCall("the quality matrix holds negative or undefined values")
         quality, matches = match_quality_matrix.max(dim=0)
         match_labels = torch.full_like(matches, self.labels[0], dtype=torch.int8)
         for i in range(1, len(self.labels)):

@@ -9,7 +9,7 @@ from torch import nn
 
 from det2lite.layers import CNNBlockBase, get_norm
 from det2lite.modeling.backbone.backbone import Backbone
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 
 __all__ = ["AnyNet", "RegNet", "ResBasicBlock", "ResBottleneckBlock", "SimpleStem", "VanillaBlock"]
 
@@ -266,7 +266,7 @@ class AnyNet(Backbone):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: `(N, 3, H, W)`. Returns the feature maps named by `out_features`."""
         if x.dim() != 4:
-            raise ValueError(f"AnyNet takes (N, C, H, W), got {tuple(x.shape)}")
+            raise BadCall(f"AnyNet takes (N, C, H, W), got {tuple(x.shape)}")
         outputs = {}
         x = self.stem(x)
         if "stem" in self._out_features:

@@ -11,7 +11,7 @@ from det2lite.config import CfgNode
 from det2lite.layers import CNNBlockBase, Conv2d, DeformConv, ModulatedDeformConv, ShapeSpec, get_norm
 from det2lite.modeling.backbone.backbone import Backbone
 from det2lite.modeling.backbone.build import BACKBONE_REGISTRY
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 from det2lite.utils.fvcore_nn import weight_init
 
 __all__ = [
@@ -217,7 +217,7 @@ class ResNet(Backbone):
         stride, channels = stem.stride, stem.out_channels
         for name, blocks in zip(self.stage_names, stages, strict=True):
             if not blocks:
-                raise ValueError(f"stage {name} has no blocks")
+                raise BadCall(f"stage {name} has no blocks")
             self.add_module(name, nn.Sequential(*blocks))
             for block in blocks:
                 stride *= block.stride
@@ -238,7 +238,7 @@ class ResNet(Backbone):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: `(N, C, H, W)`. Returns the feature maps named by `out_features`."""
         if x.dim() != 4:
-            raise ValueError(f"ResNet takes (N, C, H, W), got {x.shape}")
+            raise BadCall(f"ResNet takes (N, C, H, W), got {x.shape}")
         outputs = {}
         x = self.stem(x)
         if "stem" in self._out_features:
@@ -278,7 +278,7 @@ class ResNet(Backbone):
         per_block = {key.removesuffix(suffix): kwargs.pop(key) for key in list(kwargs) if key.endswith(suffix)}
         for key, values in per_block.items():
             if len(values) != num_blocks or key in kwargs:
-                raise ValueError(f"{key}{suffix} must hold {num_blocks} values, and {key} cannot be given beside it")
+                raise BadCall(f"{key}{suffix} must hold {num_blocks} values, and {key} cannot be given beside it")
         blocks = []
         for i in range(num_blocks):
             own = {key: values[i] for key, values in per_block.items()}

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from det2lite.utils.errors import BadCall
+
 __all__ = [
     "Mlp",
     "PatchEmbed",
@@ -116,7 +118,7 @@ def get_abs_pos(abs_pos: torch.Tensor, has_cls_token: bool, hw: tuple[int, int])
         abs_pos = abs_pos[:, 1:]
     side = round(abs_pos.shape[1] ** 0.5)
     if side * side != abs_pos.shape[1]:
-        raise ValueError(f"{abs_pos.shape[1]} position embeddings do not fill a square; is there a class token?")
+        raise BadCall(f"{abs_pos.shape[1]} position embeddings do not fill a square; is there a class token?")
     grid = abs_pos.view(1, side, side, -1)
     if (side, side) == tuple(hw):
         return grid

@@ -5,6 +5,8 @@ from typing import List, Tuple  # noqa: UP035 - TorchScript reads the annotation
 
 import torch
 
+from det2lite.utils.errors import BadCall
+
 # sizes never grow by more than this factor, so that exp() of a wild prediction stays finite
 MAX_GROWTH = 1000.0 / 16
 SCALE_CLAMP = math.log(MAX_GROWTH)
@@ -26,9 +28,10 @@ class Box2BoxTransform:
 
     def get_deltas(self, src_boxes: torch.Tensor, target_boxes: torch.Tensor) -> torch.Tensor:
         """Deltas `(..., 4)` that `apply_deltas` turns `src_boxes` into `target_boxes` by. Both `(..., 4)` XYXY."""
+        assert isinstance(src_boxes, torch.Tensor) and isinstance(target_boxes, torch.Tensor), "boxes are tensors here"
         size, center = _size_and_center(src_boxes)
         if not size.is_cuda and (size[..., 0] <= 0).any():  # on a GPU the check would wait for the device
-            raise ValueError("boxes to encode relative to must have a positive width")
+            raise BadCall("boxes to encode relative to must have a positive width")
         target_size, target_center = _size_and_center(target_boxes)
         shift = (target_center - center) / size
         growth = torch.log(target_size / size)
@@ -65,8 +68,9 @@ class Box2BoxTransformRotated:
 
     def get_deltas(self, src_boxes: torch.Tensor, target_boxes: torch.Tensor) -> torch.Tensor:
         """Deltas `(..., 5)` that `apply_deltas` turns `src_boxes` into `target_boxes` by."""
+        assert isinstance(src_boxes, torch.Tensor) and isinstance(target_boxes, torch.Tensor), "boxes are tensors here"
         if not src_boxes.is_cuda and (src_boxes[..., 2] <= 0).any():
-            raise ValueError("boxes to encode relative to must have a positive width")
+            raise BadCall("boxes to encode relative to must have a positive width")
         shift = (target_boxes[..., :2] - src_boxes[..., :2]) / src_boxes[..., 2:4]
         growth = torch.log(target_boxes[..., 2:4] / src_boxes[..., 2:4])
         turn = _wrap_degrees(target_boxes[..., 4:] - src_boxes[..., 4:]) * (math.pi / 180)

@@ -8,6 +8,7 @@ from torch import nn
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import ShapeSpec
 from det2lite.modeling.dense_heads.retinanet import RetinaNetHead
+from det2lite.utils.errors import BadCall
 
 __all__ = ["FCOSHead"]
 
@@ -39,7 +40,7 @@ class FCOSHead(RetinaNetHead):
         """features: one a level, `(N, C, H, W)`. Returns logits `(N, K, H, W)`, distances to the sides
         `(N, 4, H, W)` in strides, and logits of the centre-ness `(N, 1, H, W)`."""
         if len(features) != self._num_features:
-            raise ValueError(f"{len(features)} feature maps for {self._num_features} levels")
+            raise BadCall(f"{len(features)} feature maps for {self._num_features} levels")
         logits = [self.cls_score(self.cls_subnet(feature)) for feature in features]
         hidden = [self.bbox_subnet(feature) for feature in features]
         return logits, [self.bbox_pred(x) for x in hidden], [self.ctrness(x) for x in hidden]

@@ -10,7 +10,7 @@ from torch import nn
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import CycleBatchNormList, ShapeSpec, get_norm
 from det2lite.modeling.anchor_generator import build_anchor_generator
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 
 __all__ = ["RetinaNetHead"]
 
@@ -85,6 +85,6 @@ class RetinaNetHead(nn.Module):
     def forward(self, features: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """features: one a level, `(N, C, H, W)`. Returns logits `(N, A * K, H, W)` and deltas `(N, A * 4, H, W)`."""
         if len(features) != self._num_features:
-            raise ValueError(f"{len(features)} feature maps for {self._num_features} levels")
+            raise BadCall(f"{len(features)} feature maps for {self._num_features} levels")
         logits = [self.cls_score(self.cls_subnet(feature)) for feature in features]
         return logits, [self.bbox_pred(self.bbox_subnet(feature)) for feature in features]

@@ -12,6 +12,7 @@ from det2lite.modeling.meta_arch.rcnn import GeneralizedRCNN
 from det2lite.modeling.meta_arch.semantic_seg import build_sem_seg_head, sem_seg_targets
 from det2lite.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
 from det2lite.structures import Instances
+from det2lite.utils.errors import BadCall
 
 __all__ = ["PanopticFPN", "combine_semantic_and_instance_outputs"]
 
@@ -65,7 +66,7 @@ class PanopticFPN(GeneralizedRCNN):
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         if "sem_seg" not in batched_inputs[0]:
-            raise ValueError("training needs 'sem_seg' in its inputs")
+            raise BadCall("training needs 'sem_seg' in its inputs")
         targets = sem_seg_targets(batched_inputs, self.backbone, self.sem_seg_head.ignore_value)
         _, losses = self.sem_seg_head(features, self._move_to_current_device(targets))
         gt_instances = self.ground_truth(batched_inputs)

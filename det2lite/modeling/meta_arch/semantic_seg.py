@@ -15,7 +15,7 @@ from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY
 from det2lite.modeling.meta_arch.common import ImageNormalizer, output_size
 from det2lite.modeling.postprocessing import sem_seg_postprocess
 from det2lite.structures import ImageList
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 from det2lite.utils.fvcore_nn import weight_init
 from det2lite.utils.registry import Registry
 
@@ -76,7 +76,7 @@ class SemanticSegmentor(ImageNormalizer):
             ignore_value = self.sem_seg_head.ignore_value
             targets = self._move_to_current_device(sem_seg_targets(batched_inputs, self.backbone, ignore_value))
         elif self.training:
-            raise ValueError("training needs 'sem_seg' in its inputs")
+            raise BadCall("training needs 'sem_seg' in its inputs")
         results, losses = self.sem_seg_head(features, targets)
         if self.training:
             return losses

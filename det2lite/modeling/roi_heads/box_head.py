@@ -8,6 +8,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec, get_norm
+from det2lite.utils.errors import BadCall
 from det2lite.utils.fvcore_nn import weight_init
 from det2lite.utils.registry import Registry
 
@@ -30,7 +31,7 @@ class FastRCNNConvFCHead(nn.Sequential):
     def __init__(self, input_shape: ShapeSpec, *, conv_dims: list[int], fc_dims: list[int], conv_norm: str = ""):
         super().__init__()
         if not conv_dims and not fc_dims:
-            raise ValueError("a box head needs a layer; see MODEL.ROI_BOX_HEAD.NUM_CONV and NUM_FC")
+            raise BadCall("a box head needs a layer; see MODEL.ROI_BOX_HEAD.NUM_CONV and NUM_FC")
         channels = input_shape.channels
         for i, dim in enumerate(conv_dims, start=1):
             norm = get_norm(conv_norm, dim)

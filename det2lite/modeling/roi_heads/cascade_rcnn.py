@@ -15,7 +15,7 @@ from det2lite.modeling.roi_heads.box_head import build_box_head
 from det2lite.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
 from det2lite.modeling.roi_heads.standard import StandardROIHeads, pooler_from_config
 from det2lite.structures import Boxes, ImageList, Instances, pairwise_iou
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 from det2lite.utils.events import get_event_storage
 
 __all__ = ["CascadeROIHeads"]
@@ -55,9 +55,9 @@ class CascadeROIHeads(StandardROIHeads):
         **kwargs: Any,
     ):
         if "proposal_matcher" in kwargs:
-            raise ValueError("CascadeROIHeads takes proposal_matchers, one a stage, and no proposal_matcher")
+            raise BadCall("CascadeROIHeads takes proposal_matchers, one a stage, and no proposal_matcher")
         if not len(box_heads) == len(box_predictors) == len(proposal_matchers):
-            raise ValueError(
+            raise BadCall(
                 f"a cascade needs a head, a predictor and a matcher for each stage, got {len(box_heads)}, "
                 f"{len(box_predictors)} and {len(proposal_matchers)}"
             )
@@ -118,7 +118,7 @@ class CascadeROIHeads(StandardROIHeads):
         """See `StandardROIHeads.forward`; the losses of stage k end in `_stage{k}`."""
         if self.training:
             if targets is None:
-                raise ValueError("region heads need targets in training")
+                raise BadCall("region heads need targets in training")
             proposals = self.label_and_sample_proposals(proposals, targets)
             losses = self._forward_box(features, proposals, targets)
             losses.update(self._forward_mask(features, proposals))
