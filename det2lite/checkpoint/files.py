@@ -52,8 +52,7 @@ def read_checkpoint(path: str, *, mmap: bool = False) -> dict[str, Any]:
     checkpoint["model"] = _tensors(checkpoint["model"], path)
     if torchvision.is_torchvision_resnet(checkpoint["model"]):
         logger.info("%s: %s", path, torchvision.PREPROCESSING)
-        weights = checkpoint["model"].items()
-        checkpoint["model"] = {torchvision.convert_name(name): value for name, value in weights}
+        checkpoint["model"] = torchvision.convert_weights(checkpoint["model"])
         checkpoint |= {"__author__": "torchvision", "matching_heuristics": True}
     return checkpoint
 
@@ -125,7 +124,8 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _from_numpy(value: np.ndarray | np.generic) -> torch.Tensor:
-    return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+    array = np.asarray(value, dtype=value.dtype.newbyteorder("="))  # a file of half a gigabyte is not copied
+    return torch.from_numpy(array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy())
 
 
 def _without_prefix(tensors: "OrderedDict[str, torch.Tensor]", prefix: str) -> "OrderedDict[str, torch.Tensor]":

@@ -48,7 +48,7 @@ MODULES = [
     (r"head_conv(\d)", r"roi_heads.box_head.conv\1"),
     (r"fc([67])", lambda m: f"roi_heads.box_head.fc{int(m[1]) - 5}"),
     (r"cls_score|bbox_pred", rf"{_BOX_PREDICTOR}.\g<0>"),
-    (r"_\[mask\]_fcn(\d)", rf"{_MASK_HEAD}.mask_fcn\1"),
+    (r"_(?:\[mask\]|mask)_fcn(\d)", rf"{_MASK_HEAD}.mask_fcn\1"),  # the latter in heads with group norm
     (r"conv5_mask", rf"{_MASK_HEAD}.deconv"),
     (r"mask_fcn_logits", rf"{_MASK_HEAD}.predictor"),
     (r"conv_fcn(\d)", rf"{_KEYPOINT_HEAD}.conv_fcn\1"),

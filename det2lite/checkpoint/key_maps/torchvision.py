@@ -1,7 +1,10 @@
 """Names of torchvision's ResNets and ResNeXts in ours: `layer1.0.bn1.weight` -> `res2.0.conv1.norm.weight`."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Tensor = TypeVar("Tensor")
 
 _RULES = [
     (re.compile(r"layer([1-4])\.(\d+)\.conv(\d)\.(.+)"), lambda m: f"res{int(m[1]) + 1}.{m[2]}.conv{m[3]}.{m[4]}"),
@@ -31,3 +34,9 @@ def convert_name(name: str) -> str:
         if match := pattern.fullmatch(name):
             return build(match)
     return name
+
+
+def convert_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under our names, without the counters of batch norm, which nothing here reads."""
+    kept = ((name, value) for name, value in state_dict.items() if not name.endswith(".num_batches_tracked"))
+    return {convert_name(name): value for name, value in kept}

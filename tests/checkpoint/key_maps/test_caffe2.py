@@ -36,6 +36,7 @@ BLOBS = {
     "fc7_b": "roi_heads.box_head.fc2.bias",
     "cls_score_w": "roi_heads.box_predictor.cls_score.weight",
     "_[mask]_fcn3_w": "roi_heads.mask_head.mask_fcn3.weight",
+    "_mask_fcn4_gn_b": "roi_heads.mask_head.mask_fcn4.norm.bias",
     "conv5_mask_b": "roi_heads.mask_head.deconv.bias",
     "mask_fcn_logits_w": "roi_heads.mask_head.predictor.weight",
     "conv_fcn8_w": "roi_heads.keypoint_head.conv_fcn8.weight",
