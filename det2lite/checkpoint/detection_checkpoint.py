@@ -11,6 +11,7 @@ from fvcore.common.checkpoint import Checkpointer, _IncompatibleKeys
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from det2lite.checkpoint.architecture import describe
 from det2lite.checkpoint.files import local_file, read_checkpoint, to_plain
 from det2lite.checkpoint.key_maps import caffe2
 from det2lite.checkpoint.matching import rename_by_suffix, shapes_of
@@ -96,7 +97,8 @@ class DetectionCheckpointer(Checkpointer):
     def load(self, path: str, checkpointables: list[str] | None = None, *, strict: bool = False) -> dict[str, Any]:
         """Load the model, and the named checkpointables (None: all); returns the other entries of the file.
 
-        What does not fit the model is reported in one table; with `strict` it raises `CheckpointMismatch`.
+        What does not fit the model is reported in one table. It raises `CheckpointMismatch` with `strict`, and where
+        nothing at all fits a detector.
         """
         if not path:
             self.logger.info("No checkpoint given: the model keeps its initial values")
@@ -199,19 +201,22 @@ class DetectionCheckpointer(Checkpointer):
             "missing": incompatible.missing_keys,
             "unexpected": incompatible.unexpected_keys,
             "wrong_shape": incompatible.incorrect_shapes,
+            "checkpoint_shapes": getattr(incompatible, "checkpoint_shapes", {}),
+            "model_shapes": shapes_of(self.model.state_dict()),
         }
-        if not any(found.values()):
+        if not (found["missing"] or found["unexpected"] or found["wrong_shape"]):
             return
-        self.logger.warning(
-            format_report(
-                path,
-                **found,
-                checkpoint_shapes=getattr(incompatible, "checkpoint_shapes", {}),
-                model_shapes=shapes_of(self.model.state_dict()),
-            )
-        )
+        if not strict and _is_wholly_other(found["checkpoint_shapes"], found["model_shapes"]):
+            raise mismatch_error(path, **found)  # to train from it would be to train from nothing
+        self.logger.warning(format_report(path, **found))
         if strict:
             raise mismatch_error(path, **found)
+
+
+def _is_wholly_other(checkpoint_shapes: dict[str, tuple], model_shapes: dict[str, tuple]) -> bool:
+    """Not one tensor of the file has a place in the detector."""
+    fits = any(model_shapes.get(name) == shape for name, shape in checkpoint_shapes.items())
+    return bool(checkpoint_shapes) and not fits and bool(describe(model_shapes))
 
 
 def _is_ignored(name: str) -> bool:

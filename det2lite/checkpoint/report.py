@@ -1,9 +1,11 @@
 """What of a checkpoint did not fit a model, as one table."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from tabulate import tabulate
 
+from det2lite.checkpoint.architecture import compare
 from det2lite.utils.errors import BadValue
 
 _MAX_ROWS = 12  # of one kind; more are merged by the module above
@@ -56,7 +58,10 @@ def format_report(
     checkpoint_shapes: Mapping[str, Sequence[int]],
     model_shapes: Mapping[str, Sequence[int]],
 ) -> str:
-    """A table of the three kinds, and what to do. wrong_shape: (name, shape in checkpoint, shape in model)."""
+    """A table of the three kinds, and what to do. wrong_shape: (name, shape in checkpoint, shape in model).
+
+    Where checkpoint and model are of two architectures, it says which.
+    """
     found = {name: shape for name, shape, _ in wrong_shape}
     wanted = {name: shape for name, _, shape in wrong_shape}
     groups = group_names([*found]) if len(found) > _MAX_ROWS else {name: [name] for name in found}
@@ -66,16 +71,24 @@ def format_report(
         ("unexpected", key, _shapes(names, checkpoint_shapes), "") for key, names in group_names(unexpected).items()
     ]
     table = tabulate(rows, headers=["", "parameters", "in checkpoint", "in model"], disable_numparse=True)
-    return f"The checkpoint {path} does not fit the model everywhere:\n{table}\n{REMEDY}"
+    verdict = compare(checkpoint_shapes, model_shapes)
+    return f"The checkpoint {path} does not fit the model everywhere{verdict and f' ({verdict})'}:\n{table}\n{REMEDY}"
 
 
 def mismatch_error(
-    path: str, *, missing: Sequence[str], unexpected: Sequence[str], wrong_shape: Sequence[tuple]
+    path: str,
+    *,
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+    wrong_shape: Sequence[tuple],
+    checkpoint_shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    model_shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> CheckpointMismatch:
     """The same in one line."""
     kinds = {"of another shape": [name for name, _, _ in wrong_shape], "missing": missing, "unexpected": unexpected}
     counts = [f"{len(names)} {kind} (e.g. {names[0]})" for kind, names in kinds.items() if names]
+    verdict = compare(checkpoint_shapes, model_shapes)
     return CheckpointMismatch(
-        f"checkpoint {path} is of another model: parameters {', '.join(counts)}; "
+        f"checkpoint {path} is of another model: {verdict and f'{verdict}; '}parameters {', '.join(counts)}; "
         "give the config that it was trained with, or another MODEL.WEIGHTS"
     )
