@@ -7,6 +7,8 @@ from typing import Any
 
 from yacs.config import CfgNode as YacsNode
 
+from det2lite.utils.errors import WrongKind
+
 
 def configurable(init_func: Callable | None = None, *, from_config: Callable | None = None) -> Callable:
     """Lets a class or function be called as `f(cfg, ...)` besides `f(explicit=..., arguments=...)`.
@@ -17,12 +19,12 @@ def configurable(init_func: Callable | None = None, *, from_config: Callable | N
     """
     if init_func is not None:
         if not (inspect.isfunction(init_func) and from_config is None and init_func.__name__ == "__init__"):
-            raise TypeError("@configurable without arguments decorates __init__; a function needs from_config=...")
+            raise WrongKind("@configurable without arguments decorates __init__; a function needs from_config=...")
         return _configurable_init(init_func)
     if from_config is None:
         return configurable
     if not inspect.isfunction(from_config):
-        raise TypeError("from_config of @configurable must be a function")
+        raise WrongKind("from_config of @configurable must be a function")
     return functools.partial(_configurable_function, from_config=from_config)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from det2lite.utils.errors import BadCall
+
 if TYPE_CHECKING:
     from det2lite.config.cfg_node import CfgNode
 
@@ -57,7 +59,7 @@ def upgrade_config(cfg: CfgNode, to_version: int | None = None) -> CfgNode:
     """A copy of `cfg` in the layout of a later version (default: the current one)."""
     to_version = CURRENT_VERSION if to_version is None else to_version
     if cfg.VERSION > to_version:
-        raise ValueError(f"config of version {cfg.VERSION} cannot be upgraded to version {to_version}")
+        raise BadCall(f"config of version {cfg.VERSION} cannot be upgraded to version {to_version}")
     cfg = cfg.clone()
     for version in range(cfg.VERSION + 1, to_version + 1):
         _rename_all(cfg, _renames_into(version, cfg))
@@ -68,7 +70,7 @@ def upgrade_config(cfg: CfgNode, to_version: int | None = None) -> CfgNode:
 def downgrade_config(cfg: CfgNode, to_version: int) -> CfgNode:
     """A copy of `cfg` in the layout of an earlier version."""
     if cfg.VERSION < to_version:
-        raise ValueError(f"config of version {cfg.VERSION} cannot be downgraded to version {to_version}")
+        raise BadCall(f"config of version {cfg.VERSION} cannot be downgraded to version {to_version}")
     cfg = cfg.clone()
     for version in range(cfg.VERSION, to_version, -1):
         _rename_all(cfg, [(new, old) for old, new in _renames_into(version, cfg)])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from det2lite.data.data_root import DataPath
-from det2lite.utils.errors import UnknownName, UserError, close_names
+from det2lite.utils.errors import UnknownName, UserError, WrongKind, close_names
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +19,6 @@ __all__ = ["DatasetCatalog", "MetadataCatalog", "Metadata"]
 
 class MetadataConflict(UserError, AssertionError):
     """A metadata attribute is given a second, different value."""
-
-
-class NotAFunction(TypeError, AssertionError):
-    """What is registered as the loader of a data set cannot be called."""
 
 
 class NameTaken(UserError, AssertionError):
@@ -38,7 +34,7 @@ class _DatasetCatalog(UserDict):
 
     def register(self, name: str, func: Callable[[], Any]) -> None:
         if not callable(func):
-            raise NotAFunction(f"data set {name!r}: register a function, not {type(func).__name__}")
+            raise WrongKind(f"data set {name!r}: register a function, not {type(func).__name__}")
         if name in self.data:
             raise NameTaken(f"data set {name!r} is registered already; remove it first or take another name")
         self[name] = func

@@ -37,6 +37,10 @@ class BadCall(ValueError, AssertionError):
     """Arguments that do not fit: the calling code's mistake, so no `UserError`. Detectron2 asserts most of these."""
 
 
+class WrongKind(TypeError, AssertionError):
+    """An argument of another kind than is taken: the calling code's mistake, as `BadCall`."""
+
+
 class WrongMode(RuntimeError, AssertionError):
     """A module that is training and should not be, or the other way round: `model.eval()`, `model.train()`."""
 

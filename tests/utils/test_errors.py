@@ -7,6 +7,7 @@ from det2lite.utils.errors import (
     MissingFile,
     UnknownName,
     UserError,
+    WrongKind,
     WrongMode,
     close_names,
     exit_on_user_error,
@@ -24,7 +25,7 @@ def test_errors_are_the_built_in_ones_and_show_their_line(error, builtin):
 
 
 def test_mistakes_of_calling_code_keep_their_traceback():
-    for error, builtin in ((BadCall, ValueError), (WrongMode, RuntimeError)):
+    for error, builtin in ((BadCall, ValueError), (WrongKind, TypeError), (WrongMode, RuntimeError)):
         assert issubclass(error, builtin) and issubclass(error, AssertionError) and not issubclass(error, UserError)
 
 
