@@ -4,7 +4,7 @@ import numpy as np
 
 from det2lite.utils.errors import BadValue
 
-__all__ = ["decode_rle"]
+__all__ = ["decode_rle", "run_lengths"]
 
 MAX_PIXELS = 2**28  # a code of a few bytes can ask for any amount of memory
 MAX_CHARACTERS = 7  # of a number, 5 bits each: more than 32 bits hold
@@ -20,13 +20,18 @@ def decode_rle(rle: dict) -> np.ndarray:
         counts = rle["counts"]
         if min(height, width) < 0 or height * width > MAX_PIXELS:
             raise ValueError(f"size {height} x {width}")
-        counts = _read_counts(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, dtype=np.int64)
+        counts = run_lengths(counts)
         if counts.ndim != 1 or (counts < 0).any() or (counts > MAX_PIXELS).any() or counts.sum() != height * width:
             raise ValueError(f"its runs do not add up to its size {height} x {width}")
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise BadValue(f"a segmentation is no valid run-length code: {error}; check its size and counts") from error
     inside = (np.arange(len(counts)) % 2).astype(np.uint8)  # runs are outside and inside by turns, down the columns
     return np.repeat(inside, counts).reshape((height, width), order="F")
+
+
+def run_lengths(counts: str | bytes | list[int]) -> np.ndarray:
+    """The run lengths of a code, (R,) int64. Raises `ValueError` or `OverflowError` for what is none."""
+    return _read_counts(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, dtype=np.int64)
 
 
 def _read_counts(text: str | bytes) -> np.ndarray:

@@ -1,0 +1,261 @@
+"""A cleaned copy of a data set: what can be put right is, what cannot be used is left out, and every change is told."""
+
+import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_util
+
+from det2lite.data.preflight.check import check_box_layout
+from det2lite.data.preflight.content import Columns, Content, columns_of, file_name_of, hashable, number
+from det2lite.data.preflight.findings import Report
+from det2lite.data.preflight.keypoints import keypoint_counts
+from det2lite.data.preflight.masks import polygon_points, rle_fault
+from det2lite.data.preflight.source import area_of
+from det2lite.data.preflight.structure import duplicate_rows
+from det2lite.data.rle import MAX_PIXELS
+
+LEAVES_OUT_IMAGE = ("missing-image", "unreadable-image", "truncated-image", "huge-image", "exif-turned", "size-differs")
+
+
+@dataclass
+class Cleaned:
+    """The copy, and what was changed: dicts with `change`, `why`, `image_id`, `annotation_id`."""
+
+    content: Content
+    changes: list[dict[str, Any]] = field(default_factory=list)
+
+    def tell(self, change: str, why: str, entry: dict, *, is_image: bool = False) -> None:
+        ids = {"image_id": entry.get("id")} if is_image else {"image_id": entry.get("image_id")}
+        if not is_image:
+            ids["annotation_id"] = entry.get("id")
+        self.changes.append({"change": change, "why": why, **ids})
+
+
+def clean(content: Content, report: Report) -> Cleaned:
+    """A copy of `content` without the faults that `report` names, which is not changed.
+
+    Images whose files cannot be used, or of another size than written, are left out with their annotations. Boxes and
+    polygons are clipped; objects that nothing is left of are left out. Ids that repeat are numbered anew.
+    """
+    result = Cleaned(copy.deepcopy(content))
+    _clean_categories(result)
+    _clean_images(result, report)
+    _clean_annotations(result)
+    _number_anew(result)
+    return result
+
+
+def _clean_categories(result: Cleaned) -> None:
+    kept, seen = [], set()
+    for category in result.content.categories:
+        number_of = category.get("id")
+        if type(number_of) is int and category.get("name") is not None and number_of not in seen:
+            kept.append(category)
+            seen.add(number_of)
+        else:
+            result.changes.append({"change": "category left out", "why": f"no id or name of its own: {category}"[:200]})
+    result.content.categories = kept
+
+
+def _clean_images(result: Cleaned, report: Report) -> None:
+    """Leaves out images that cannot be used; entries of one file become one."""
+    content = result.content
+    broken = {(f.image_id, f.file_name): f.kind for f in report.findings if f.kind in LEAVES_OUT_IMAGE}
+    kept: dict[Any, dict] = {}
+    by_name: dict[str, Any] = {}
+    moved: dict[Any, Any] = {}
+    text = {type(image.get("id")) for image in content.images} == {str}
+    for image in content.images:
+        image_id, name = image.get("id"), file_name_of(image)
+        why = _image_fault(image, broken, text)
+        if why is None and image_id in kept:
+            why = "duplicate-image-id"
+        if why is not None:
+            result.tell("image left out", why, image, is_image=True)
+        elif name in by_name:
+            moved[image_id] = by_name[name]
+            result.tell(f"image merged with image {by_name[name]}", "duplicate-file-name", image, is_image=True)
+        else:
+            image["width"], image["height"] = int(image["width"]), int(image["height"])
+            kept[image_id], by_name[name] = image, image_id
+    content.images = [*kept.values()]
+    for annotation in content.annotations:
+        image_id = annotation.get("image_id")
+        if hashable(image_id) and image_id in moved:
+            annotation["image_id"] = moved[image_id]
+
+
+def _image_fault(image: dict, broken: dict, text: bool) -> str | None:
+    """Why an image cannot be kept. text: whether ids are text."""
+    if type(image.get("id")) is not (str if text else int) or file_name_of(image) is None:
+        return "missing-field"
+    if (image["id"], file_name_of(image)) in broken:
+        return broken[image["id"], file_name_of(image)]
+    size = columns_of(Content([image], [], [], {})).sizes[0]
+    return None if (size >= 1).all() and not (size % 1).any() else "image-size"
+
+
+def _clean_annotations(result: Cleaned) -> None:
+    content = result.content
+    for annotation in content.annotations:
+        _unquote(annotation, result)
+    columns = columns_of(content)
+    columns = _convert_layout(result, columns)
+    known = {category["id"] for category in content.categories}
+    counts = keypoint_counts(content)
+    repeated = duplicate_rows(content, columns) >= 0
+    sizes = columns.box_sizes
+    kept = []
+    for row, annotation in enumerate(content.annotations):
+        why = _unusable(annotation, columns, row, known)
+        why = why or ("duplicate-annotation" if repeated[row] else None)
+        why = why or _repair(annotation, sizes[row], result) or _repair_mask(annotation, sizes[row], result)
+        if why is not None:
+            result.tell("annotation left out", why, annotation)
+            continue
+        _repair_keypoints(annotation, counts.get(annotation["category_id"], 0), sizes[row], result)
+        _repair_area(annotation, result)
+        kept.append(annotation)
+    content.annotations = kept
+
+
+def _unquote(annotation: dict, result: Cleaned) -> None:
+    """Numbers written as text become numbers."""
+    for key in ("bbox", "area"):
+        value = annotation.get(key)
+        try:
+            numbers = [float(v) for v in value] if isinstance(value, list) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            continue
+        texts = any(isinstance(v, str) for v in (value if isinstance(value, list) else [value]))
+        if texts and np.isfinite(numbers).all():
+            annotation[key] = numbers
+            result.tell(f"{key} is numbers", "not-a-number", annotation)
+
+
+def _convert_layout(result: Cleaned, columns: Columns) -> Columns:
+    """Boxes of another layout, all of the data set, become XYWH in pixels."""
+    faults, meant = check_box_layout(columns)
+    if not faults:
+        return columns
+    for annotation, box in zip(result.content.annotations, meant.boxes.tolist(), strict=True):
+        if np.isfinite(box).all():
+            annotation["bbox"] = box
+            result.tell("bbox converted to x, y, width, height in pixels", faults[0].kind, annotation)
+    return replace(columns, boxes=meant.boxes)
+
+
+def _unusable(annotation: dict, columns: Columns, row: int, known: set) -> str | None:
+    if columns.image_rows[row] < 0:
+        return "orphan-annotation"
+    if not hashable(annotation.get("category_id")) or annotation["category_id"] not in known:
+        return "unknown-category"
+    if np.isnan(columns.boxes[row]).any():
+        return "not-a-number" if annotation.get("bbox") is not None else "missing-field"
+    if annotation.get("ignore", 0) not in (0, None):
+        return "ignore-flag"
+    return "bad-crowd-flag" if annotation.get("iscrowd", 0) not in (0, 1) else None
+
+
+def _repair(annotation: dict, size: np.ndarray, result: Cleaned) -> str | None:
+    """Clips the box. Returns why the annotation cannot be kept, or None."""
+    annotation["bbox"] = [number(value) for value in annotation["bbox"]]
+    x, y, width, height = annotation["bbox"]
+    if min(width, height) < 0:
+        return "negative-box"
+    x0, y0 = max(x, 0.0), max(y, 0.0)
+    x1, y1 = min(x + width, float(size[0])), min(y + height, float(size[1]))
+    if width == 0 or height == 0:
+        return "empty-box"
+    if x1 <= x0 or y1 <= y0:
+        return "box-outside"
+    if max(x0 - x, y0 - y, x + width - x1, y + height - y1) > 1e-3:  # less is rounding
+        annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
+        result.tell("bbox clipped to the image", "box-beyond-edge", annotation)
+    return None
+
+
+def _repair_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> str | None:
+    """Drops and clips polygons, makes crowds run lengths. Returns why the annotation cannot be kept, or None."""
+    segmentation = annotation.get("segmentation")
+    if not segmentation:
+        return None
+    if isinstance(segmentation, dict):
+        fault, _ = rle_fault(segmentation, size)
+        return None if fault is None else fault[0]
+    if not isinstance(segmentation, list):
+        return "bad-segmentation"
+    if all(type(value) in (int, float) for value in segmentation):
+        segmentation = [segmentation]
+        result.tell("polygon put into a list", "bad-segmentation", annotation)
+    points = [polygon_points(polygon) for polygon in segmentation]
+    usable = [p for p in points if isinstance(p, np.ndarray)]
+    if len(usable) < len(points):
+        if not usable:
+            return "short-polygon" if "short" in points else "odd-polygon" if "odd" in points else "bad-segmentation"
+        result.tell(f"{len(points) - len(usable)} polygons left out", "short-polygon", annotation)
+    clipped = [p.clip(0, size) for p in usable]
+    if any(np.abs(p - c).max() > 1e-3 for p, c in zip(usable, clipped, strict=True)):
+        usable = clipped
+        result.tell("polygons clipped to the image", "polygon-outside", annotation)
+    annotation["segmentation"] = [p.reshape(-1).tolist() for p in usable]
+    if annotation.get("iscrowd") == 1 and size.prod() <= MAX_PIXELS:
+        height, width = int(size[1]), int(size[0])
+        code = mask_util.merge(mask_util.frPyObjects(annotation["segmentation"], height, width))
+        annotation["segmentation"] = {"size": [height, width], "counts": code["counts"].decode("ascii")}
+        result.tell("polygons of a crowd became a run-length mask", "crowd-polygon", annotation)
+    return None
+
+
+def _repair_keypoints(annotation: dict, count: int, size: np.ndarray, result: Cleaned) -> None:
+    keypoints = annotation.get("keypoints")
+    if not count or keypoints is None or keypoints == []:
+        return
+    values = [number(value) for value in keypoints] if isinstance(keypoints, list) else []
+    if len(values) != 3 * count or np.isnan(values).any():
+        annotation["keypoints"], annotation["num_keypoints"] = [0] * (3 * count), 0
+        result.tell("keypoints became not labelled", "keypoint-length", annotation)
+        return
+    points = np.array(values).reshape(-1, 3)
+    wrong = ~np.isin(points[:, 2], (0, 1, 2))
+    outside = (points[:, 2] > 0) & ((points[:, :2] < -1) | (points[:, :2] > size + 1)).any(axis=1)
+    if (wrong | outside).any():
+        points[wrong | outside] = 0
+        annotation["keypoints"] = points.reshape(-1).tolist()
+        result.tell("keypoints became not labelled", "keypoint-outside" if outside.any() else "keypoint-visibility",
+                    annotation)  # fmt: skip
+    labelled = int((points[:, 2] > 0).sum())
+    if annotation.get("num_keypoints") != labelled:
+        annotation["num_keypoints"] = labelled
+        result.tell("num_keypoints counted again", "keypoint-count", annotation)
+
+
+def _repair_area(annotation: dict, result: Cleaned) -> None:
+    from det2lite.data.preflight.masks import area_fault, outline_of
+
+    segmentation, outline, pixels = annotation.get("segmentation"), None, None
+    if isinstance(segmentation, dict):
+        pixels = rle_fault(segmentation, np.full(2, np.nan))[1]
+    elif segmentation:
+        outline = outline_of([np.array(polygon).reshape(-1, 2) for polygon in segmentation])
+    fault = area_fault(annotation, np.array(annotation["bbox"]), outline, pixels)
+    if fault is not None:
+        annotation["area"] = area_of(annotation)
+        result.tell("area computed again", fault[0], annotation)
+
+
+def _number_anew(result: Cleaned) -> None:
+    """Gives annotations whose id repeats, or is none, the next free one."""
+    ids = [a["id"] for a in result.content.annotations if type(a.get("id")) is int]
+    free = max(ids, default=0) + 1
+    seen = set()
+    for annotation in result.content.annotations:
+        number_of = annotation.get("id")
+        if hashable(number_of) and number_of not in seen:
+            seen.add(number_of)
+            continue
+        result.tell(f"annotation became number {free}", "duplicate-annotation-id", annotation)
+        annotation["id"] = free
+        free += 1

@@ -1,0 +1,257 @@
+"""The quick part of the checks: samples as a data set's loader gives them, before a training or an evaluation.
+
+Nothing is read but folder listings, and every question is asked of all annotations at once. What a training would crash
+on, or learn wrongly from, stops it; the rest is a warning in the log.
+"""
+
+import itertools
+import logging
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from det2lite.data.catalog import MetadataCatalog
+from det2lite.data.preflight.boxes import box_faults, looks_like_xyxy, looks_relative
+from det2lite.data.preflight.findings import Finding, finding
+from det2lite.data.preflight.pixels import missing_files
+from det2lite.structures import BoxMode
+from det2lite.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_BOX_KINDS = {"negative": "negative-box", "empty": "empty-box", "outside": "box-outside", "beyond": "box-beyond-edge"}
+_already_logged: set[str] = set()
+
+
+class FaultyDataset(UserError, ValueError):
+    """A data set that a training would crash on, or learn wrongly from."""
+
+
+class Found(NamedTuple):
+    """The first finding of a kind, how many there are, and whether the run cannot go on."""
+
+    first: Finding
+    count: int
+    stops: bool
+
+
+@dataclass
+class SampleColumns:
+    """Samples in the standard format as columns: M images, N annotations; crowds, which are not learnt, left out."""
+
+    samples: Sequence[dict]
+
+    @cached_property
+    def _flat(self) -> tuple[list[dict], np.ndarray]:
+        flat, counts = [], []
+        for sample in self.samples:
+            annotations = [a for a in sample.get("annotations") or () if not a.get("iscrowd", 0)]
+            flat += annotations
+            counts.append(len(annotations))
+        return flat, np.repeat(np.arange(len(counts)), counts)
+
+    @property
+    def annotations(self) -> list[dict]:
+        return self._flat[0]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(N,) image of each annotation."""
+        return self._flat[1]
+
+    @cached_property
+    def modes(self) -> np.ndarray:
+        """(N,) bbox_mode; -1 where there is none."""
+        modes = [a.get("bbox_mode", -1) for a in self.annotations]
+        if len(set(modes)) == 1:  # as nearly always; members of an enum are slow to convert
+            return np.full(len(modes), int(modes[0]))
+        return np.array([int(mode) for mode in modes], dtype=np.int64)
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) XYWH as given (XYXY converted); NaN for boxes of other kinds."""
+        boxes = [a.get("bbox") for a in self.annotations]
+        try:
+            if {4} != set(map(len, boxes)):
+                raise ValueError
+            numbers = np.fromiter(itertools.chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
+        except (TypeError, ValueError):
+            numbers = np.array([_four(box) for box in boxes], dtype=np.float64).reshape(-1, 4)
+        corners = self.modes == BoxMode.XYXY_ABS
+        numbers[corners, 2:] -= numbers[corners, :2]
+        numbers[~corners & (self.modes != BoxMode.XYWH_ABS)] = np.nan
+        return numbers
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """(N, 2) width and height of each annotation's image; NaN where the sample does not say."""
+        sizes = [(sample.get("width", np.nan), sample.get("height", np.nan)) for sample in self.samples]
+        return np.array(sizes, dtype=np.float64).reshape(-1, 2)[self.rows]
+
+    def found(self, kind: str, what: str, rows: np.ndarray, stops: bool) -> Iterator[Found]:
+        """At most one `Found`: the first of the annotations `rows`, (F,) indices or (N,) bool."""
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        if len(rows):
+            annotation, sample = self.annotations[rows[0]], self.samples[self.rows[rows[0]]]
+            what = what.format(box=str(annotation.get("bbox"))[:60], category=annotation.get("category_id"))
+            place = {"image_id": sample.get("image_id"), "file_name": str(sample.get("file_name"))}
+            yield Found(finding(kind, what, annotation_id=annotation.get("id"), **place), len(rows), stops)
+
+
+def _four(box: Any) -> list[float]:
+    try:
+        values = [float(value) for value in box]
+    except (TypeError, ValueError):
+        values = []
+    return values if len(values) == 4 else [np.nan] * 4
+
+
+def check_layout(columns: SampleColumns) -> Iterator[Found]:
+    """Boxes that all are something else than their `bbox_mode` says."""
+    given = columns.modes == BoxMode.XYWH_ABS
+    kinds = (("xyxy-boxes", looks_like_xyxy, given), ("relative-boxes", looks_relative, given | (columns.modes == 0)))
+    for kind, test, rows in kinds:
+        if rows.any() and (evidence := test(columns.boxes[rows], columns.sizes[rows])):
+            yield Found(finding(kind, evidence), 1, True)
+
+
+def check_samples(
+    samples: Sequence[dict], *, masks: bool = False, keypoints: bool = False, class_count: int | None = None
+) -> list[Found]:
+    """What is wrong with samples of a training.
+
+    masks, keypoints: whether the model learns them. class_count: classes of the model, None where not known.
+    """
+    columns = SampleColumns(samples)
+    found = [*check_files(samples)]
+    if not columns.annotations:
+        return found
+    for field, rows in box_faults(columns.boxes, columns.sizes)._asdict().items():
+        found += columns.found(_BOX_KINDS[field], "bbox {box}", rows, stops=False)
+    absolute = np.isin(columns.modes, (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS))
+    wrong = absolute & ~np.isfinite(columns.boxes).all(axis=1)
+    found += columns.found("not-a-number", "bbox {box}", wrong, stops=False)
+    if class_count is not None:
+        ids = np.array([_class(a.get("category_id")) for a in columns.annotations], dtype=np.int64)
+        what = f"category_id {{category}} is none of the model's {class_count} classes, which count from 0"
+        found += columns.found("unknown-category", what, ids >= class_count, stops=True)
+    if masks:
+        found += _check_masks(columns)
+    if keypoints:
+        found += _check_keypoints(columns)
+    return found
+
+
+def check_files(samples: Sequence[dict]) -> Iterator[Found]:
+    """Images that are not there."""
+    paths = [str(sample["file_name"]) for sample in samples if "file_name" in sample]
+    missing = missing_files(paths)
+    if missing:
+        first = next(sample for sample in samples if str(sample.get("file_name")) in missing)
+        place = {"image_id": first.get("image_id"), "file_name": str(first["file_name"])}
+        yield Found(finding("missing-image", "no such file", **place), len(missing), True)
+
+
+def _class(category: Any) -> int:
+    return category if isinstance(category, (int, np.integer)) else -1
+
+
+def _check_masks(columns: SampleColumns) -> Iterator[Found]:
+    segmentations = [a.get("segmentation") for a in columns.annotations]
+    lacking = np.array([segmentation is None for segmentation in segmentations])
+    if lacking.any():
+        what = "no annotation has a segmentation, and MODEL.MASK_ON is True"
+        if not lacking.all():
+            what = f"{int((~lacking).sum())} annotations have a segmentation, not this one, and MODEL.MASK_ON is True"
+        yield from columns.found("missing-segmentation", what, lacking, stops=True)
+    kinds = np.array([{list: 0, dict: 1}.get(type(segmentation), 2) for segmentation in segmentations])
+    polygons_of = np.flatnonzero(kinds == 0)
+    lengths = [_length(polygon) for row in polygons_of for polygon in segmentations[row]]
+    rows = np.repeat(polygons_of, [len(segmentations[row]) for row in polygons_of])
+    lengths = np.array(lengths, dtype=np.int64)
+    short = (lengths >= 0) & (lengths < 6)
+    yield from columns.found("short-polygon", "a polygon of fewer than 3 points", rows[short], stops=True)
+    yield from columns.found("odd-polygon", "a polygon of an odd number of values", rows[lengths % 2 == 1], stops=True)
+    codes = np.flatnonzero(kinds == 1)
+    sizes = np.array([_rle_size(segmentations[row]) for row in codes], dtype=np.float64).reshape(-1, 2)
+    expected = columns.sizes[codes][:, ::-1]
+    wrong = (sizes != expected).any(axis=1) & np.isfinite(expected).all(axis=1)
+    yield from columns.found("rle-size", "a run-length mask of another size", codes[wrong], stops=True)
+
+
+def _length(polygon: Any) -> int:
+    """How many numbers; -2 for what is none of our formats, which a mapper may know."""
+    if isinstance(polygon, np.ndarray):
+        return polygon.size
+    return len(polygon) if isinstance(polygon, (list, tuple)) else -2
+
+
+def _rle_size(rle: dict) -> Sequence[float]:
+    size = rle.get("size")
+    return size if isinstance(size, (list, tuple)) and len(size) == 2 else (np.nan, np.nan)
+
+
+def _check_keypoints(columns: SampleColumns) -> Iterator[Found]:
+    keypoints = [a.get("keypoints", ()) for a in columns.annotations]
+    lengths = np.array([len(k) if isinstance(k, (list, tuple)) else np.size(k) for k in keypoints])
+    present = lengths[lengths > 0]
+    if not len(present):
+        return
+    usual = np.bincount(present).argmax()
+    wrong = (lengths > 0) & (lengths != usual)
+    yield from columns.found("keypoint-length", f"not the {usual} numbers that others have", wrong, stops=True)
+
+
+def stop_on_faults(names: Sequence[str], found: Sequence[Found]) -> None:
+    """Raises `FaultyDataset` for the first finding that stops a run; logs the others, each once in a process."""
+    hint = f"all findings: {check_command(names)}"
+    for one in found:
+        text = f"data set {' + '.join(map(repr, names))}: {one.count} x {one.first.kind}, the first: {one.first}"
+        if one.stops:
+            raise FaultyDataset(f"{text}; {hint}")
+        if text not in _already_logged:
+            _already_logged.add(text)
+            logger.warning("%s; %s", text, hint)
+
+
+def check_command(names: Sequence[str]) -> str:
+    """The command that shows all findings of registered data sets."""
+    commands = []
+    for name in names:
+        metadata = MetadataCatalog.get(name)
+        json_file, root = metadata.get("json_file"), metadata.get("image_root")
+        words = [str(json_file), "--images", str(root)] if json_file and root else [name]
+        commands.append(shlex.join(["det2lite", "check", *words]))
+    return " && ".join(commands)
+
+
+def stop_on_layout(name: str, samples: Any) -> None:
+    """Raises `FaultyDataset` where all boxes of a loaded data set are something else than they say they are."""
+    if isinstance(samples, list) and all(isinstance(sample, dict) for sample in samples):
+        stop_on_faults([name], [*check_layout(SampleColumns(samples))])
+
+
+def stop_on_samples(
+    names: Sequence[str],
+    samples: Any,
+    *,
+    learns: bool,
+    masks: bool = False,
+    keypoints: bool = False,
+    class_count: int | None = None,
+) -> None:
+    """`check_samples`, or for an evaluation (not `learns`) `check_files`, and what follows from it.
+
+    Samples that are no list of dicts are left alone: their mapper is not ours.
+    """
+    if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
+        return
+    if learns:
+        found = check_samples(samples, masks=masks, keypoints=keypoints, class_count=class_count)
+    else:
+        found = check_files(samples)
+    stop_on_faults(names, [*found])
