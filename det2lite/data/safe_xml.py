@@ -27,7 +27,9 @@ def read_xml(path: str | os.PathLike) -> ElementTree.Element:
         builder.end(name)
 
     def refuse(*_) -> None:
-        raise BadValue(f"{path}: line {parser.CurrentLineNumber}: it declares entities, which are not read; remove them")
+        raise BadValue(
+            f"{path}: line {parser.CurrentLineNumber}: entities are declared, which are not read; remove them"
+        )
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, builder.data
     parser.EntityDeclHandler = refuse

@@ -112,7 +112,7 @@ def image_root(tree: Tree, file: str, split: str) -> str:
 
 
 def _images_of(path: str) -> tuple[list[str], str | None]:
-    """The first file names, and the folder of images that conversions note; from the beginning of the file if it will."""
+    """The first file names, and the folder of images that conversions note; from the head of the file if it will."""
     head = json_head(path)
     if match := re.search(r'"images"\s*:\s*\[', head):
         names = re.findall(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")', head[match.end() :])

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -114,18 +114,29 @@ def find_image(name: str, folders: Iterable[str]) -> str | None:
     return None
 
 
-def image_size(path: str) -> tuple[int, int]:
-    """(width, height) of an image as det2lite reads it, turned as its EXIF says; from the header, nothing is decoded.
+class ImageHeader(NamedTuple):
+    """Of an image as det2lite reads it, turned as its EXIF says. channels: 1, 3, 4."""
 
-    Raises OSError, or what a decoder raises, for what is no image.
-    """
+    width: int
+    height: int
+    channels: int
+
+
+def image_header(path: str) -> ImageHeader:
+    """Nothing is decoded. Raises OSError, or what a decoder raises, for what is no image."""
     with Image.open(path) as image:
         width, height = image.size
         try:
             turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
         except Exception:  # broken EXIF is no reason to lose the picture
             turned = False
-    return (height, width) if turned else (width, height)
+        channels = 3 if image.mode == "P" else len(image.getbands())
+    return ImageHeader(height, width, channels) if turned else ImageHeader(width, height, channels)
+
+
+def image_size(path: str) -> tuple[int, int]:
+    """(width, height) of an image as det2lite reads it; see `image_header`."""
+    return image_header(path)[:2]
 
 
 def read_bytes(path: str) -> bytes:

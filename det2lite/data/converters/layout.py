@@ -4,13 +4,14 @@ import os
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from det2lite.data.converters import coco, image_folder, voc, yolo
+from det2lite.data.converters import cityscapes, coco, cvat, image_folder, labelme, via, voc, yolo
 from det2lite.data.converters.files import Tree
 from det2lite.data.converters.records import Plan
 from det2lite.utils.errors import BadValue, UnknownName, close_names
 
 READERS: dict[str, ModuleType] = {
-    "coco": coco, "voc": voc, "yolo": yolo, "folder": image_folder,
+    "coco": coco, "voc": voc, "yolo": yolo, "via": via, "labelme": labelme, "cvat": cvat, "cityscapes": cityscapes,
+    "folder": image_folder,
 }  # fmt: skip
 """`recognise(tree) -> evidence or None`, `plan(tree, class_key) -> Plan`; TITLE for messages."""
 

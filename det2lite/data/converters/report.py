@@ -1,5 +1,6 @@
 """What a conversion did, for people and for programs."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from det2lite.data.converters.records import Event
 
 SHOWN = 3  # examples of each kind
+WIDTHS = [40, None, 70]  # of columns, in characters
 
 
 class CocoSplit(NamedTuple):
@@ -24,6 +26,13 @@ class SplitCounts:
     annotations: int = 0
     polygons: int = 0
     masks: int = 0
+
+
+def count_annotation(counts: SplitCounts, annotation: dict) -> None:
+    segmentation = annotation.get("segmentation")
+    counts.annotations += 1
+    counts.polygons += bool(segmentation) and isinstance(segmentation, list)
+    counts.masks += isinstance(segmentation, dict)
 
 
 @dataclass
@@ -47,12 +56,13 @@ def tally(tallies: dict[str, Tally], events: Iterable[Event]) -> None:
 
 @dataclass
 class ConversionReport:
-    """splits: the COCO files, by split; empty where none were written. skipped, notes: by kind.
+    """source: what was converted; folder: where it lies. splits: the COCO files, empty where none were written.
 
-    skipped: objects and images that are not in the result. notes: what is in it but deserves a look.
+    skipped: by kind, objects and images that are not in the result. notes: what is in it but deserves a look.
     """
 
     source: str
+    folder: str
     class_names: list[str] = field(default_factory=list)
     counts: dict[str, SplitCounts] = field(default_factory=dict)
     skipped: dict[str, Tally] = field(default_factory=dict)
@@ -66,8 +76,10 @@ class ConversionReport:
         rows = [(name, c.images, c.annotations, c.polygons, c.masks) for name, c in self.counts.items()]
         text = tabulate(rows, headers=["split", "images", "annotations", "with polygons", "with masks"])
         for title, tallies in (("skipped", self.skipped), ("to look at", self.notes)):
-            rows = [(kind, entry.count, _shown(entry)) for kind, entry in tallies.items()]
-            text += f"\n\n{tabulate(rows, headers=[title, 'count', 'first of them'])}" if rows else f"\n\n{title}: nothing"
+            rows = [(kind, entry.count, self._shown(entry)) for kind, entry in tallies.items()]
+            headers = [title, "count", "first of them"]
+            listed = tabulate(rows, headers, maxcolwidths=WIDTHS) if rows else f"{title}: nothing"
+            text += f"\n\n{listed}"
         return text
 
     def as_dict(self) -> dict:
@@ -77,6 +89,7 @@ class ConversionReport:
         listed = {key: {kind: vars(entry) for kind, entry in value.items()} for key, value in tallies.items()}
         return {"source": self.source, "classes": self.class_names, "counts": counts, **listed}
 
-
-def _shown(entry: Tally) -> str:
-    return ", ".join(entry.examples) + (", ..." if entry.count > len(entry.examples) else "")
+    def _shown(self, entry: Tally) -> str:
+        """The examples, paths being relative to the data set's folder."""
+        examples = [example.replace(f"{self.folder}{os.sep}", "") for example in entry.examples]
+        return ", ".join(examples) + (", ..." if entry.count > len(examples) else "")

@@ -5,11 +5,11 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
-import pycocotools.mask as mask_util
 from PIL import Image
 
 from det2lite.data.converters.files import Tree, find_image, finite, read_names, read_text, split_of
 from det2lite.data.converters.records import Event, Plan, SourceImage, SourceObject
+from det2lite.data.converters.shapes import encode_mask
 from det2lite.data.safe_xml import read_xml
 from det2lite.utils.errors import BadValue, MissingFile
 
@@ -94,7 +94,8 @@ def _add_listed(result: Plan, tree: Tree, lists: dict[str, str], xml_files: list
             if name in file_of:
                 named[split].append(name)
             elif name:
-                result.skipped.append(Event("listed image without annotation file", f"{list_file} line {number}: {name}"))
+                where = f"{list_file} line {number}: {name}"
+                result.skipped.append(Event("listed image without annotation file", where))
     for split in list(named):  # such as trainval: the others taken together
         others = [set(names) for other, names in named.items() if other != split and set(names) < set(named[split])]
         if len(others) > 1 and set().union(*others) == set(named[split]):
@@ -172,11 +173,3 @@ def _object_map(path: str) -> np.ndarray | None:
         raise BadValue(f"{path}: not an image that can be read ({error})") from None
     numbers[numbers == _BORDER] = 0
     return numbers
-
-
-def encode_mask(mask: np.ndarray) -> dict:
-    """(H, W) booleans as a run-length mask that JSON takes."""
-    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-

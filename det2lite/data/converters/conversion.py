@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 import pycocotools.mask as mask_util
@@ -13,9 +14,11 @@ from det2lite.data.converters import coco
 from det2lite.data.converters.classes import settle_classes
 from det2lite.data.converters.files import image_size
 from det2lite.data.converters.layout import DataLayout
-from det2lite.data.converters.output import require_free, write_jsons
+from det2lite.data.converters.output import require_free, require_free_folder, write_jsons
 from det2lite.data.converters.records import NO_AREA, Event, SourceImage, SourceObject
-from det2lite.data.converters.report import CocoSplit, ConversionReport, SplitCounts, tally
+from det2lite.data.converters.report import CocoSplit, ConversionReport, SplitCounts, count_annotation, tally
+from det2lite.data.converters.write_voc import write_voc
+from det2lite.data.converters.write_yolo import write_yolo
 from det2lite.data.datasets.coco_reader import CocoFile
 from det2lite.utils.errors import BadValue, UserError
 
@@ -52,6 +55,36 @@ def convert_to_coco(
     return write_coco(contents, report, paths)
 
 
+def convert(
+    layout: DataLayout, output: str | os.PathLike, *, to: str = "coco", polygons: bool = False, images: str = "link",
+    overwrite: bool = False, **options: Any,
+) -> ConversionReport:  # fmt: skip
+    """Converts to "coco", "yolo" or "voc". output: a folder; for COCO of one split also a .json file.
+
+    polygons: for YOLO, rather than boxes. images: "link" or "copy", for YOLO and VOC. options: see `convert_to_coco`.
+    """
+    output = os.fspath(output)
+    if layout.name == to:
+        raise BadValue(f"{layout.folder} is {layout.title} already; give another --to, or --from if it is not")
+    if layout.name == "folder" and not options.get("class_names"):
+        raise BadValue(f"{layout.folder}: images without annotations have no classes; give --classes names.txt")
+    if to == "coco":
+        if not output.lower().endswith(".json"):
+            return convert_to_coco(layout, output, overwrite=overwrite, **options)
+        if len(layout.splits) > 1:
+            raise BadValue(f"--output {output}: the splits {', '.join(layout.splits)} need a folder, not one file")
+        require_free([output], overwrite)
+        contents, report = read_as_coco(layout, **options)
+        return write_coco(contents, report, dict.fromkeys(contents, output))
+    require_free_folder(output, overwrite)
+    contents, report = read_as_coco(layout, **options)
+    if to == "yolo":
+        write_yolo(contents, report, output, polygons=polygons, images=images, overwrite=overwrite)
+    else:
+        write_voc(contents, report, output, images=images, overwrite=overwrite)
+    return report
+
+
 def write_coco(contents: dict[str, CocoContent], report: ConversionReport, paths: dict[str, str]) -> ConversionReport:
     """Writes the contents of all splits to their paths and enters these into the report."""
     files = {}
@@ -73,7 +106,7 @@ def read_as_coco(
     """The splits of a data set as contents of COCO JSON, nothing being written. Options: see `convert_to_coco`."""
     if layout.name == "coco":
         return _contents_of_coco(layout)
-    report = ConversionReport(f"{layout.title} in {layout.folder}")
+    report = ConversionReport(f"{layout.title} in {layout.folder}", layout.folder)
     tally(report.skipped, layout.plan.skipped)
     tally(report.notes, layout.plan.notes)
     images_of, named = {}, set()
@@ -113,6 +146,8 @@ def _run(
     try:
         results = pool.map(_read_one, todo, chunksize=max(1, min(64, len(todo) // (4 * nproc))))
         yield from tqdm(results, total=len(todo), desc=split, unit="file", disable=None)
+    except BrokenProcessPool:
+        raise BadValue("a process that reads was ended from outside (out of memory?); give a smaller --nproc") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -233,16 +268,14 @@ def polygon_area(polygon: list[float]) -> float:
 
 
 def count_content(content: dict[str, Any]) -> SplitCounts:
-    counts = SplitCounts(len(content["images"]), len(content["annotations"]))
+    counts = SplitCounts(len(content["images"]))
     for annotation in content["annotations"]:
-        segmentation = annotation.get("segmentation")
-        counts.polygons += bool(segmentation) and isinstance(segmentation, list)
-        counts.masks += isinstance(segmentation, dict)
+        count_annotation(counts, annotation)
     return counts
 
 
 def _contents_of_coco(layout: DataLayout) -> tuple[dict[str, CocoContent], ConversionReport]:
-    report = ConversionReport(f"{layout.title} in {layout.folder}")
+    report = ConversionReport(f"{layout.title} in {layout.folder}", layout.folder)
     contents = {}
     for split, ((json_path, root),) in layout.plan.jobs.items():
         file = CocoFile(json_path)
