@@ -118,14 +118,22 @@ class DefaultTrainer(TrainerBase):
     def resume_or_load(self, resume: bool = True) -> None:
         """With `resume` and a checkpoint in OUTPUT_DIR, goes on behind it; else loads MODEL.WEIGHTS alone."""
         resumes = resume and self.checkpointer.has_checkpoint()
-        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        rest = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if resumes:
+            if "optimizer" in rest:
+                self._resume_plain_checkpoint()
             self.start_iter = self.iter + 1
             logger.info("Resuming behind iteration %d", self.iter)
             return
         if resume:
             logger.info("No checkpoint in %s to resume from: starting at iteration 0", self.cfg.OUTPUT_DIR)
         warn_of_frozen_random_layers(self.cfg, self.model)
+
+    def _resume_plain_checkpoint(self) -> None:
+        """Of a loop written out, or of Detectron2's early versions: optimizer and schedule are entries of their own."""
+        parts = {"optimizer": self.optimizer, "scheduler": self.scheduler}
+        checkpointer = DetectionCheckpointer(self.model, self.cfg.OUTPUT_DIR, **parts)
+        self.iter = checkpointer.resume_or_load("", resume=True).get("iteration", self.iter)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Timing, schedule, statistics, checkpoints, evaluation, writers; in this order, which matters."""
