@@ -174,11 +174,15 @@ def _fixed_gamma(cfg: CfgNode) -> ParamScheduler:
 SCHEDULES = {"WarmupMultiStepLR": _multi_step, "WarmupCosineLR": _cosine, "WarmupStepWithFixedGammaLR": _fixed_gamma}
 
 
+class UnknownSchedule(UnknownName, ValueError):
+    """A learning-rate schedule that there is not."""
+
+
 def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     """The schedule SOLVER.LR_SCHEDULER_NAME over SOLVER.MAX_ITER iterations, warmed up, one step an iteration."""
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME not in SCHEDULES:
-        raise UnknownName(
+        raise UnknownSchedule(
             f"no learning-rate schedule {solver.LR_SCHEDULER_NAME!r} for SOLVER.LR_SCHEDULER_NAME; there are "
             f"{', '.join(SCHEDULES)}{close_names(solver.LR_SCHEDULER_NAME, SCHEDULES)}"
         )

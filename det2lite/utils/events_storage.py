@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from fvcore.common.history_buffer import HistoryBuffer
 
+from det2lite.utils.errors import BadCall
+
 __all__ = ["EventStorage", "ScalarHistory", "get_event_storage", "has_event_storage"]
 
 _MAX_PENDING = 1000  # tensors kept on the device per scalar before they are read in one transfer
@@ -87,7 +89,7 @@ class EventStorage:
         """
         name = self._prefix + name
         if self._smoothing_hints.get(name, smoothing_hint) != smoothing_hint:
-            raise ValueError(f"scalar {name!r} was put with smoothing_hint={not smoothing_hint} before")
+            raise BadCall(f"scalar {name!r} was put with smoothing_hint={not smoothing_hint} before")
         history = self._history.get(name) or ScalarHistory()
         history.update(value, self._iter if cur_iter is None else cur_iter)
         self._history[name], self._smoothing_hints[name] = history, smoothing_hint

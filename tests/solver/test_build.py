@@ -164,5 +164,6 @@ def test_bad_schedule_is_named(values):
 
 
 def test_unknown_schedule_names_the_close_one():
-    with pytest.raises(KeyError, match="did you mean 'WarmupMultiStepLR'"):
+    with pytest.raises((KeyError, ValueError), match="did you mean 'WarmupMultiStepLR'") as caught:
         learning_rates(solver_cfg(LR_SCHEDULER_NAME="WarmupMultistepLR"), 1)
+    assert isinstance(caught.value, KeyError) and isinstance(caught.value, ValueError)
