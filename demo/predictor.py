@@ -6,17 +6,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-from media import VideoReader
 
-from det2lite.checkpoint.run_info import read_run_info
+from det2lite.apis import DetectionResult, VideoReader
+from det2lite.apis.classes import Classes
+from det2lite.apis.drawing import VideoDrawer, draw_result
+from det2lite.apis.predictions import result_of
+from det2lite.checkpoint import read_run_info
 from det2lite.config import CfgNode
 from det2lite.data import MetadataCatalog
 from det2lite.engine.defaults import DefaultPredictor
 from det2lite.utils.errors import BadValue
-from det2lite.utils.video_visualizer import VideoVisualizer
-from det2lite.utils.visualizer import ColorMode, VisImage, Visualizer
-
-PROPOSALS_SHOWN = 50
+from det2lite.utils.visualizer import ColorMode, VisImage
 
 
 def metadata_of(cfg: CfgNode) -> Any:
@@ -46,38 +46,16 @@ class VisualizationDemo:
     def run_on_image(self, image: np.ndarray) -> tuple[dict[str, Any], VisImage]:
         """image: (H, W, 3) BGR. Returns the model's predictions and the picture."""
         predictions = self._predict(image)
-        visualizer = Visualizer(image[:, :, ::-1], self.metadata, instance_mode=self.instance_mode)
-        if predictions.get("panoptic_seg") is not None:
-            panoptic, segments = predictions["panoptic_seg"]
-            return predictions, visualizer.draw_panoptic_seg(panoptic, segments)
-        if "sem_seg" in predictions:
-            visualizer.draw_sem_seg(predictions["sem_seg"].argmax(dim=0))
-        if "instances" in predictions:
-            visualizer.draw_instance_predictions(predictions["instances"].to("cpu"))
-        elif "proposals" in predictions:
-            visualizer.overlay_instances(boxes=predictions["proposals"].proposal_boxes[:PROPOSALS_SHOWN])
-        return predictions, visualizer.get_output()
+        return predictions, draw_result(image, self._result(image, predictions), self.instance_mode)
 
     def run_on_video(self, video: cv2.VideoCapture | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """An open video, or its frames (H, W, 3) BGR. Yields the frames with what was found in them, BGR."""
-        visualizer = VideoVisualizer(self.metadata, self.instance_mode)
+        drawer = VideoDrawer(self.metadata, self.instance_mode)
         for frame in VideoReader(video) if isinstance(video, cv2.VideoCapture) else video:
-            predictions = self._predict(frame)
-            picture = self._draw_frame(visualizer, frame[:, :, ::-1], predictions)
-            yield np.ascontiguousarray(picture[:, :, ::-1])
+            yield drawer.draw(frame, self._result(frame, self._predict(frame)))
 
-    def _draw_frame(self, visualizer: VideoVisualizer, frame: np.ndarray, predictions: dict[str, Any]) -> np.ndarray:
-        """frame: (H, W, 3) RGB. Returns the picture, RGB."""
-        if predictions.get("panoptic_seg") is not None:
-            return visualizer.draw_panoptic_seg_predictions(frame, *predictions["panoptic_seg"]).get_image()
-        if "sem_seg" in predictions:
-            frame = visualizer.draw_sem_seg(frame, predictions["sem_seg"].argmax(dim=0)).get_image()
-        if "instances" in predictions:
-            frame = visualizer.draw_instance_predictions(frame, predictions["instances"].to("cpu")).get_image()
-        elif "proposals" in predictions:
-            boxes = predictions["proposals"].proposal_boxes[:PROPOSALS_SHOWN]
-            frame = Visualizer(frame, self.metadata).overlay_instances(boxes=boxes).get_image()
-        return frame
+    def _result(self, image: np.ndarray, predictions: dict[str, Any]) -> DetectionResult:
+        return result_of(predictions, image.shape[:2], Classes(metadata=self.metadata))
 
     def _predict(self, image: np.ndarray) -> dict[str, Any]:
         predictions = dict(self.predictor(image))
