@@ -1,7 +1,7 @@
 """PyTorch's basic modules and functions, where detection asks for a little more."""
 
 from collections.abc import Callable
-from typing import List  # noqa: UP035 - TorchScript reads the annotations
+from typing import List, Optional, Tuple  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch.nn import functional as F
@@ -56,6 +56,17 @@ def _memory_format(weight: torch.Tensor) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
+def fold_norm(
+    weight: torch.Tensor,
+    bias: Optional[torch.Tensor],  # noqa: UP045
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+) -> Tuple[torch.Tensor, torch.Tensor]:  # noqa: UP006
+    """Weight and bias of a convolution whose output is multiplied by `scale (C,)` and shifted by `shift (C,)`."""
+    moved = shift if bias is None else bias * scale + shift
+    return (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype), moved.to(weight.dtype)
+
+
 class Conv2d(torch.nn.Conv2d):
     """`torch.nn.Conv2d` with a normalisation and an activation behind it.
 
@@ -78,9 +89,15 @@ class Conv2d(torch.nn.Conv2d):
                 return x if self.activation is None else self.activation(x)
             if self.training and x.numel() == 0:
                 assert not isinstance(self.norm, torch.nn.SyncBatchNorm), "SyncBatchNorm does not support empty inputs!"
-        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        weight, bias = self.weight, self.bias
+        if torch.jit.is_scripting():
+            if self.norm is not None:
+                if hasattr(self.norm, "scale_and_shift"):  # how TorchScript tells a frozen norm from others
+                    weight, bias = fold_norm(weight, bias, *self.norm.scale_and_shift())
+        x = F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         if self.norm is not None:
-            x = self.norm(x)
+            if not torch.jit.is_scripting() or not hasattr(self.norm, "scale_and_shift"):
+                x = self.norm(x)
         if self.activation is not None:
             x = self.activation(x)
         return x
@@ -88,6 +105,8 @@ class Conv2d(torch.nn.Conv2d):
     def _folded(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias of convolution and norm in one; kept while no gradient is wanted and nothing changes."""
         norm, weight = self.norm, self.weight
+        if torch.jit.is_tracing():  # as operators on the parameters: constants would not follow to another device
+            return fold_norm(weight, self.bias, *norm.scale_and_shift())
         if torch.is_grad_enabled() and weight.requires_grad:
             scale, shift = norm.scale_and_shift()  # (C,), (C,)
             bias = shift if self.bias is None else self.bias * scale + shift
@@ -97,11 +116,9 @@ class Conv2d(torch.nn.Conv2d):
         key.append(torch.is_inference_mode_enabled())  # what is made in that mode cannot serve training later
         if self._fold_key != key:
             with torch.no_grad():
-                scale, shift = norm.scale_and_shift()
-                bias = shift if self.bias is None else self.bias * scale + shift
-                folded = (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype)
+                folded, bias = fold_norm(weight, self.bias, *norm.scale_and_shift())
                 folded = folded.contiguous(memory_format=_memory_format(weight))
-            self._fold_key, self._fold = key, (folded, bias.to(weight.dtype))
+            self._fold_key, self._fold = key, (folded, bias)
         return self._fold
 
 

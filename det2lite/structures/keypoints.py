@@ -73,7 +73,7 @@ def _keypoints_to_heatmap(
     return (cell[..., 1] * heatmap_size + cell[..., 0]) * valid, valid
 
 
-@torch.no_grad()
+@torch.jit.script_if_tracing
 def heatmaps_to_keypoints(maps: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
     """Keypoints read from heat maps, by the convention of Mask R-CNN (arXiv 1703.06870).
 
@@ -81,15 +81,18 @@ def heatmaps_to_keypoints(maps: torch.Tensor, rois: torch.Tensor) -> torch.Tenso
     best position. Each map is enlarged to the whole number of pixels its roi covers, and a keypoint is the
     centre of the best pixel; its score is normalised over the S * S cells, not the pixels.
     """
-    num_rois, num_keypoints = maps.shape[:2]
+    maps, rois = maps.detach(), rois.detach()
     size = (rois[:, 2:] - rois[:, :2]).clamp(min=1)  # (R, 2) XY
     pixels = size.ceil()
-    best_logit = maps.new_zeros(num_rois, num_keypoints)
-    best = torch.zeros(num_rois, num_keypoints, dtype=torch.int64, device=maps.device)
+    best_logit = maps[:0, :, 0, 0]  # (0, K), and a row more for each roi
+    best = torch.zeros_like(best_logit, dtype=torch.int64)
+    sizes = pixels.long().cpu()
     # One roi at a time, as together they would need the memory of the largest; only the sizes come to the host.
-    for i, (width, height) in enumerate(pixels.int().tolist()):
-        enlarged = F.interpolate(maps[i : i + 1], size=(height, width), mode="bicubic", align_corners=False)
-        best_logit[i], best[i] = enlarged.flatten(2)[0].max(dim=1)
+    for i in range(sizes.shape[0]):
+        size_of_one = [int(sizes[i, 1]), int(sizes[i, 0])]
+        enlarged = F.interpolate(maps[i : i + 1], size=size_of_one, mode="bicubic", align_corners=False)
+        logit, position_of_one = enlarged.flatten(2).max(dim=2)  # (1, K)
+        best_logit, best = torch.cat([best_logit, logit]), torch.cat([best, position_of_one])
     width = pixels[:, :1].long()  # (R, 1)
     position = torch.stack([best % width, best.div(width, rounding_mode="floor")], dim=2)  # (R, K, 2) XY
     points = (position + 0.5) * (size / pixels)[:, None] + rois[:, None, :2]

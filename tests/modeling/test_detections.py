@@ -2,11 +2,17 @@ import pytest
 import torch
 
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
-from det2lite.modeling.detections import best_candidates, dense_detections, suppress
+from det2lite.modeling.detections import best_candidates, best_of_dense_levels, dense_detections, suppress
 from det2lite.structures import Boxes
 
 CODER = Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0))
-SETTINGS = {"score_thresh": 0.5, "topk_candidates": 10, "nms_thresh": 0.5, "topk_per_image": 10}
+
+
+def detect(anchors, scores, deltas, image_sizes, topk_candidates=10):
+    """As one-stage detectors do it: detections above 0.5, at most 10 an image."""
+    anchor_boxes, deltas, top_scores, labels = best_of_dense_levels(anchors, scores, deltas, topk_candidates)
+    boxes = CODER.apply_deltas(deltas, anchor_boxes)
+    return dense_detections(boxes, top_scores, labels, image_sizes, scores[0].shape[2], 0.5, 0.5, 10)
 
 
 def test_suppress_is_by_class_and_image():
@@ -45,7 +51,7 @@ def test_dense_detections_by_hand():
     anchors, scores, deltas = two_levels()
     scores[0][0, 1, 2], scores[0][0, 0, 1], scores[1][0, 0, 1] = 0.9, 0.8, 0.6
     deltas[0][0, 1] = torch.tensor([0.5, 0.25, 0, 0])  # 4 to the right, 2 down
-    first, second = dense_detections(anchors, scores, deltas, CODER, [(16, 16), (9, 9)], **SETTINGS)
+    first, second = detect(anchors, scores, deltas, [(16, 16), (9, 9)])
     torch.testing.assert_close(first.pred_boxes.tensor[0], torch.tensor([12.0, 2, 20, 10]))  # not clipped
     assert first.pred_classes.tolist() == [2, 1, 1]  # IoU of the boxes of class 1 is 1/4
     assert len(second) == 0 and second.image_size == (9, 9)
@@ -56,20 +62,21 @@ def test_dense_detections_drop_what_is_not_finite():
     scores[0][:] = torch.nan
     scores[1][:] = 0.9
     deltas[1][0] = torch.nan
-    results = dense_detections(anchors, scores, deltas, CODER, [(16, 16), (16, 16)], **SETTINGS)
+    results = detect(anchors, scores, deltas, [(16, 16), (16, 16)])
     assert [len(r) for r in results] == [0, 3]
 
 
-def test_dense_detections_activation_and_topk():
+def test_topk_is_of_a_level_and_an_image():
     anchors, scores, deltas = two_levels()
     scores[0][:] = torch.tensor([[2.0, -1, -1], [3, 1, -1]])
     scores[1][:] = -5
-    settings = {**SETTINGS, "topk_candidates": 2, "activation": torch.sigmoid}
-    first, _ = dense_detections(anchors, scores, deltas, CODER, [(16, 16)] * 2, **settings)
-    torch.testing.assert_close(first.scores, torch.tensor([3.0, 2]).sigmoid())
+    boxes, _, top_scores, labels = best_of_dense_levels(anchors, scores, deltas, 2)
+    assert top_scores.tolist() == [[3, 2, -5, -5]] * 2 and labels[:, :2].tolist() == [[0, 0]] * 2
+    assert boxes[0, :2].tolist() == [[8, 0, 16, 8], [0, 0, 8, 8]]
+    first, _ = detect(anchors, scores, deltas, [(16, 16)] * 2, topk_candidates=2)
+    assert first.scores.tolist() == [3, 2]
 
 
 def test_no_positions():
-    anchors = [Boxes(torch.zeros(0, 4))]
-    (found,) = dense_detections(anchors, [torch.zeros(1, 0, 3)], [torch.zeros(1, 0, 4)], CODER, [(1, 1)], **SETTINGS)
+    (found,) = detect([Boxes(torch.zeros(0, 4))], [torch.zeros(1, 0, 3)], [torch.zeros(1, 0, 4)], [(1, 1)])
     assert len(found) == 0

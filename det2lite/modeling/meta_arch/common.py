@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from det2lite.structures import ImageList, Instances
+from det2lite.utils.errors import BadCall
 
 
 class ImageNormalizer(nn.Module):
@@ -18,7 +19,7 @@ class ImageNormalizer(nn.Module):
         super().__init__()
         mean, std = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (pixel_mean, pixel_std))
         if mean.shape != std.shape:
-            raise ValueError(f"PIXEL_MEAN has {len(mean)} values, PIXEL_STD {len(std)}")
+            raise BadCall(f"PIXEL_MEAN has {len(mean)} values, PIXEL_STD {len(std)}")
         self.register_buffer("pixel_mean", mean, persistent=False)
         self.register_buffer("pixel_std", std, persistent=False)
 
@@ -30,7 +31,7 @@ class ImageNormalizer(nn.Module):
     def _move_to_current_device(self, x: torch.Tensor) -> torch.Tensor:
         return x.to(self.device, non_blocking=True)
 
-    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
+    def preprocess_image(self, batched_inputs: list[dict[str, torch.Tensor]]) -> ImageList:
         """The `image` of each input, `(C, H, W)`, normalised and padded with zeros to one tensor."""
         images = [self._move_to_current_device(x["image"]) for x in batched_inputs]
         images = [(x - self.pixel_mean) / self.pixel_std for x in images]

@@ -11,6 +11,7 @@ from det2lite.modeling.backbone import Backbone
 from det2lite.modeling.meta_arch.common import ImageNormalizer, output_size
 from det2lite.modeling.postprocessing import detector_postprocess
 from det2lite.structures import ImageList, Instances
+from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
 
 __all__ = ["DenseDetector", "permute_to_N_HWA_K"]
@@ -52,25 +53,28 @@ class DenseDetector(ImageNormalizer):
         self.head_in_features = head_in_features
         self._running_means: set[str] = set()
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor] | list[dict[str, Any]]:
+    # of the inputs the type tells what TorchScript needs to know; a scripted model returns `list[Instances]`
+    def forward(self, batched_inputs: list[dict[str, torch.Tensor]]):
         """batched_inputs: a dict an image, with `image (C, H, W)`; in training `instances` with `gt_boxes` and
         `gt_classes`; `height` and `width` of the wanted output. Returns losses in training, else a dict an image with
         `instances`."""
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        features = [features[name] for name in self.head_in_features]
-        predictions = self.head(features)
+        maps = [features[name] for name in self.head_in_features]
+        predictions = self.head(maps)
         if self.training:
             gt_instances = self.ground_truth(batched_inputs)
             if gt_instances is None:
-                raise ValueError("training needs 'instances' in its inputs")
-            losses = self.forward_training(images, features, predictions, gt_instances)
+                raise BadCall("training needs 'instances' in its inputs")
+            losses = self.forward_training(images, maps, predictions, gt_instances)
             if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
                 with torch.no_grad():
-                    results = self.forward_inference(images, features, predictions)
+                    results = self.forward_inference(images, maps, predictions)
                 self.visualize_training(batched_inputs, results)
             return losses
-        results = self.forward_inference(images, features, predictions)
+        results = self.forward_inference(images, maps, predictions)
+        if torch.jit.is_scripting():
+            return results
         parts = zip(results, batched_inputs, images.image_sizes, strict=True)
         return [{"instances": detector_postprocess(r, *output_size(inputs, size))} for r, inputs, size in parts]
 
@@ -92,11 +96,13 @@ class DenseDetector(ImageNormalizer):
 
     @staticmethod
     def _transpose_dense_predictions(
-        predictions: tuple[list[torch.Tensor], ...], dims_per_anchor: list[int]
+        predictions: list[list[torch.Tensor]], dims_per_anchor: list[int]
     ) -> list[list[torch.Tensor]]:
         """Each map `(N, A * K, H, W)` as `(N, H * W * A, K)`; K of each kind of prediction is in `dims_per_anchor`."""
-        kinds = zip(predictions, dims_per_anchor, strict=True)
-        return [[permute_to_N_HWA_K(x, dim) for x in maps] for maps, dim in kinds]
+        transposed: list[list[torch.Tensor]] = []
+        for maps, dim in zip(predictions, dims_per_anchor):  # noqa: B905 - TorchScript
+            transposed.append([permute_to_N_HWA_K(x, dim) for x in maps])
+        return transposed
 
     def _ema_update(
         self, name: str, value: torch.Tensor, initial_value: float, momentum: float = 0.9

@@ -14,7 +14,7 @@ from det2lite.modeling.backbone import Backbone, build_backbone
 from det2lite.modeling.box_coders.linear import Box2BoxTransformLinear
 from det2lite.modeling.box_coders.loss import dense_box_regression_loss
 from det2lite.modeling.dense_heads.fcos import FCOSHead
-from det2lite.modeling.detections import dense_detections
+from det2lite.modeling.detections import best_of_dense_levels, dense_detections
 from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY
 from det2lite.modeling.meta_arch.dense_detector import DenseDetector
 from det2lite.structures import Boxes, ImageList, Instances
@@ -187,8 +187,9 @@ class FCOS(DenseDetector):
         predictions: tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]],
     ) -> list[Instances]:
         """See `DenseDetector.forward_inference`; predictions are those of `FCOSHead`."""
-        logits, deltas, centerness = self._transpose_dense_predictions(predictions, [self.num_classes, 4, 1])
-        scores = [(x.sigmoid() * c.sigmoid()).sqrt() for x, c in zip(logits, centerness, strict=True)]
+        logit_maps, delta_maps, centerness_maps = predictions
+        logits, deltas, centerness = self._transpose_dense_predictions([logit_maps, delta_maps, centerness_maps], [self.num_classes, 4, 1])
+        scores = [(x.sigmoid() * c.sigmoid()).sqrt() for x, c in zip(logits, centerness)]  # noqa: B905
         return self._detect(self.anchor_generator(features), scores, deltas, images.image_sizes)
 
     def inference_single_image(
@@ -208,14 +209,16 @@ class FCOS(DenseDetector):
         deltas: list[torch.Tensor],
         image_sizes: list[tuple[int, int]],
     ) -> list[Instances]:
+        anchor_boxes, deltas_of_all, scores_of_all, labels = best_of_dense_levels(
+            anchors, scores, deltas, self.test_topk_candidates
+        )
         return dense_detections(
-            anchors,
-            scores,
-            deltas,
-            self.box2box_transform,
+            self.box2box_transform.apply_deltas(deltas_of_all, anchor_boxes),
+            scores_of_all,
+            labels,
             image_sizes,
-            score_thresh=self.test_score_thresh,
-            topk_candidates=self.test_topk_candidates,
-            nms_thresh=self.test_nms_thresh,
-            topk_per_image=self.max_detections_per_image,
+            self.num_classes,
+            self.test_score_thresh,
+            self.test_nms_thresh,
+            self.max_detections_per_image,
         )

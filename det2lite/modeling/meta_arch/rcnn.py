@@ -15,6 +15,7 @@ from det2lite.modeling.postprocessing import detector_postprocess
 from det2lite.modeling.proposal_generator import build_proposal_generator
 from det2lite.modeling.roi_heads import build_roi_heads
 from det2lite.structures import ImageList, Instances
+from det2lite.utils.errors import BadCall, WrongMode
 from det2lite.utils.events import get_event_storage
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
@@ -47,7 +48,7 @@ class GeneralizedRCNN(ImageNormalizer):
         self.input_format = input_format
         self.vis_period = vis_period
         if vis_period > 0 and input_format is None:
-            raise ValueError("input_format is needed to draw training samples")
+            raise BadCall("input_format is needed to draw training samples")
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -62,7 +63,10 @@ class GeneralizedRCNN(ImageNormalizer):
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor] | list[dict[str, Any]]:
+    # Of the inputs the types below tell what TorchScript needs to know: tensors. Results have none there, as a scripted
+    # model returns `list[Instances]` only.
+
+    def forward(self, batched_inputs: list[dict[str, torch.Tensor]]):
         """batched_inputs: a dict an image, with `image (C, H, W)`; in training `instances` with `gt_boxes`,
         `gt_classes` and what the heads need; `proposals` where there is no generator; `height` and `width` of the
         wanted output. Returns losses in training, else a dict an image with `instances`."""
@@ -75,31 +79,33 @@ class GeneralizedRCNN(ImageNormalizer):
         _, detector_losses = self.roi_heads(images, features, proposals, gt_instances)
         if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
             self.visualize_training(batched_inputs, proposals)
-        return {**detector_losses, **proposal_losses}
+        losses = dict(detector_losses)
+        losses.update(proposal_losses)
+        return losses
 
     def _propose(
         self,
         images: ImageList,
         features: dict[str, torch.Tensor],
-        batched_inputs: list[dict[str, Any]],
+        batched_inputs: list[dict[str, torch.Tensor]],
         gt_instances: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         if self.proposal_generator is not None:
             return self.proposal_generator(images, features, gt_instances)
         if "proposals" not in batched_inputs[0]:
-            raise ValueError("a model without proposal generator needs 'proposals' in its inputs; see LOAD_PROPOSALS")
+            raise BadCall("a model without proposal generator needs 'proposals' in its inputs; see LOAD_PROPOSALS")
         return [x["proposals"].to(self.device) for x in batched_inputs], {}
 
     def inference(
         self,
-        batched_inputs: list[dict[str, Any]],
+        batched_inputs: list[dict[str, torch.Tensor]],
         detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
-    ) -> list[dict[str, Any]] | list[Instances]:
+    ):
         """Predictions on a batch. detected_instances: boxes and classes to predict masks or keypoints for, instead of
         finding them. do_postprocess: scale to the wanted size and wrap as dicts, else `Instances` as they are."""
         if self.training:
-            raise RuntimeError("inference needs model.eval()")
+            raise WrongMode("inference needs model.eval()")
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         if detected_instances is None:
@@ -108,9 +114,9 @@ class GeneralizedRCNN(ImageNormalizer):
         else:
             detected_instances = [instances.to(self.device) for instances in detected_instances]
             results = self.roi_heads.forward_with_given_boxes(features, detected_instances)
-        if not do_postprocess:
-            return results
-        return self._postprocess(results, batched_inputs, images.image_sizes)
+        if do_postprocess and not torch.jit.is_scripting():
+            return self._postprocess(results, batched_inputs, images.image_sizes)
+        return results
 
     @staticmethod
     def _postprocess(
@@ -159,12 +165,14 @@ class ProposalNetwork(ImageNormalizer):
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor] | list[dict[str, Any]]:
+    def forward(self, batched_inputs: list[dict[str, torch.Tensor]]):
         """As `GeneralizedRCNN.forward`; predictions are under `proposals`."""
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        proposals, losses = self.proposal_generator(images, features, self.ground_truth(batched_inputs))
         if self.training:
-            return losses
+            return self.proposal_generator(images, features, self.ground_truth(batched_inputs))[1]
+        proposals, _ = self.proposal_generator(images, features)
+        if torch.jit.is_scripting():
+            return proposals
         parts = zip(proposals, batched_inputs, images.image_sizes, strict=True)
         return [{"proposals": detector_postprocess(p, *output_size(inputs, size))} for p, inputs, size in parts]

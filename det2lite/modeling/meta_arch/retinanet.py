@@ -12,7 +12,7 @@ from det2lite.modeling.backbone import Backbone, build_backbone
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
 from det2lite.modeling.box_coders.loss import dense_box_regression_loss
 from det2lite.modeling.dense_heads.retinanet import RetinaNetHead
-from det2lite.modeling.detections import dense_detections
+from det2lite.modeling.detections import best_of_dense_levels, dense_detections
 from det2lite.modeling.matcher import Matcher
 from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY
 from det2lite.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
@@ -176,7 +176,8 @@ class RetinaNet(DenseDetector):
         predictions: tuple[list[torch.Tensor], list[torch.Tensor]],
     ) -> list[Instances]:
         """See `DenseDetector.forward_inference`; predictions are those of `RetinaNetHead`."""
-        logits, deltas = self._transpose_dense_predictions(predictions, [self.num_classes, 4])
+        logit_maps, delta_maps = predictions
+        logits, deltas = self._transpose_dense_predictions([logit_maps, delta_maps], [self.num_classes, 4])
         return self._detect(self.anchor_generator(features), logits, deltas, images.image_sizes)
 
     def inference_single_image(
@@ -196,15 +197,16 @@ class RetinaNet(DenseDetector):
         deltas: list[torch.Tensor],
         image_sizes: list[tuple[int, int]],
     ) -> list[Instances]:
+        anchor_boxes, deltas_of_all, logits_of_all, labels = best_of_dense_levels(
+            anchors, logits, deltas, self.test_topk_candidates
+        )
         return dense_detections(
-            anchors,
-            logits,
-            deltas,
-            self.box2box_transform,
+            self.box2box_transform.apply_deltas(deltas_of_all, anchor_boxes),
+            logits_of_all.sigmoid(),
+            labels,
             image_sizes,
-            score_thresh=self.test_score_thresh,
-            topk_candidates=self.test_topk_candidates,
-            nms_thresh=self.test_nms_thresh,
-            topk_per_image=self.max_detections_per_image,
-            activation=torch.sigmoid,
+            self.num_classes,
+            self.test_score_thresh,
+            self.test_nms_thresh,
+            self.max_detections_per_image,
         )

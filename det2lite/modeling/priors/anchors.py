@@ -11,7 +11,7 @@ from torch import nn
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import ShapeSpec
 from det2lite.structures import Boxes, RotatedBoxes
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 from det2lite.utils.registry import Registry
 
 ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR")
@@ -53,13 +53,13 @@ def _per_feature(values: Sequence, count: int, name: str) -> list:
 
 def _check_count(features: List[torch.Tensor], strides: List[int]) -> None:  # noqa: UP006
     if len(features) != len(strides):
-        raise ValueError(f"{len(features)} feature maps for anchors of {len(strides)}")
+        raise BadCall(f"{len(features)} feature maps for anchors of {len(strides)}")
 
 
 class _GridAnchors(nn.Module):
     """What both kinds of anchors share: cell anchors, shifted over the grid of each feature map."""
 
-    box_dim: int
+    box_dim: torch.jit.Final[int]
 
     def __init__(self, strides: list[int], offset: float):
         super().__init__()
@@ -105,7 +105,7 @@ class DefaultAnchorGenerator(_GridAnchors):
     one for all. strides: of the feature maps. offset: of the first centre from the corner, in strides.
     """
 
-    box_dim = 4
+    box_dim: torch.jit.Final[int] = 4
 
     @configurable
     def __init__(self, *, sizes: list, aspect_ratios: list, strides: list[int], offset: float = 0.5):
@@ -150,7 +150,7 @@ class DefaultAnchorGenerator(_GridAnchors):
 class RotatedAnchorGenerator(_GridAnchors):
     """Rotated anchors (x, y, width, height, degrees counter-clockwise), RRPN, arXiv 1703.01086."""
 
-    box_dim = 5
+    box_dim: torch.jit.Final[int] = 5
 
     @configurable
     def __init__(

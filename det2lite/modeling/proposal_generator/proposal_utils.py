@@ -1,12 +1,10 @@
 """From scored boxes to proposals: the best of each level, non-maximum suppression, the best of each image."""
 
-from collections.abc import Callable
-
 import torch
 
 from det2lite.layers import batched_nms, shapes_to_tensor
 from det2lite.structures import Boxes, Instances
-from det2lite.utils.errors import UserError
+from det2lite.utils.errors import BadCall, UserError
 
 __all__ = ["add_ground_truth_to_proposals", "box_limits", "find_top_rpn_proposals"]
 
@@ -31,16 +29,20 @@ def find_top_rpn_proposals(
     `(height, width)`. Suppression is by level. Fields: `proposal_boxes`, `objectness_logits`. Raises
     `Diverged` in training where a value is not finite; in inference such boxes are dropped.
     """
-    candidates = best_of_levels(proposals, pred_objectness_logits, pre_nms_topk)
-    return select_proposals(*candidates, image_sizes, nms_thresh, post_nms_topk, min_box_size, training)
+    boxes, scores, levels = best_of_levels(proposals, pred_objectness_logits, pre_nms_topk)
+    return select_proposals(
+        boxes, scores, levels, image_sizes, nms_thresh, post_nms_topk, min_box_size, training
+    )
 
 
 def best_of_levels(
     proposals: list[torch.Tensor], logits: list[torch.Tensor], topk: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The best `topk` of each level and image: boxes `(N, K, B)`, scores `(N, K)`, levels `(K,)`."""
-    boxes, scores, levels = [], [], []
-    for level, (level_boxes, level_logits) in enumerate(zip(proposals, logits, strict=True)):
+    boxes: list[torch.Tensor] = []
+    scores: list[torch.Tensor] = []
+    levels: list[torch.Tensor] = []
+    for level, (level_boxes, level_logits) in enumerate(zip(proposals, logits)):  # noqa: B905 - TorchScript
         top_scores, top = best_of_level(level_logits, topk)
         boxes.append(level_boxes.gather(1, top[..., None].expand(-1, -1, level_boxes.shape[-1])))
         scores.append(top_scores)
@@ -97,27 +99,42 @@ def suppress_levels(
     image_sizes: list[tuple[int, int]],
     nms_thresh: float,
     topk: int,
-    box_type: type[Boxes] = Boxes,
-    nms: Callable[..., torch.Tensor] = batched_nms,
 ) -> list[Instances]:
     """Proposals of each image, best first, from its `usable (N, K)` candidates; suppression is by level."""
-    num_images, num_candidates = scores.shape
-    image_of = torch.arange(num_images, device=boxes.device)[:, None].expand_as(scores)
-    groups = image_of * (levels.max() + 1 if num_candidates else 1) + levels
-    picked = usable.flatten().nonzero().squeeze(1)
-    boxes, scores = boxes.flatten(0, 1)[picked], scores.flatten()[picked]
-    keep = nms(boxes, scores, groups.flatten()[picked], nms_thresh)  # best first, over all images
-    image_of = image_of.flatten()[picked][keep]
-    results = []
-    for image, image_size in enumerate(image_sizes):
-        own = keep[image_of == image][:topk]
-        results.append(Instances(image_size, proposal_boxes=box_type(boxes[own]), objectness_logits=scores[own]))
+    boxes, scores, groups, image_of = pick_candidates(boxes, scores, levels, usable)
+    keep = batched_nms(boxes, scores, groups, nms_thresh)  # best first, over all images
+    results: list[Instances] = []
+    for image_size, own in zip(image_sizes, split_by_image(keep, image_of[keep], len(image_sizes), topk)):  # noqa: B905
+        results.append(Instances(image_size, proposal_boxes=Boxes(boxes[own]), objectness_logits=scores[own]))
     return results
+
+
+def pick_candidates(
+    boxes: torch.Tensor, scores: torch.Tensor, levels: torch.Tensor, usable: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The `usable (N, K)` ones of boxes `(N, K, B)` and scores `(N, K)`: boxes `(P, B)`, scores, groups and images.
+
+    levels: `(K,)`. A group `(P,)` is a level of an image.
+    """
+    num_images = scores.shape[0]
+    image_of = torch.arange(num_images, device=boxes.device)[:, None].expand_as(scores)
+    groups = (image_of + levels * num_images).flatten()
+    picked = usable.flatten().nonzero().squeeze(1)
+    return boxes.flatten(0, 1)[picked], scores.flatten()[picked], groups[picked], image_of.flatten()[picked]
+
+
+def split_by_image(keep: torch.Tensor, image_of: torch.Tensor, num_images: int, topk: int) -> list[torch.Tensor]:
+    """The first `topk` indices of each image from those of all `keep (P,)`; a negative `topk` is no limit."""
+    own = [keep[image_of == image] for image in range(num_images)]
+    return [indices[:topk] for indices in own] if topk >= 0 else own
 
 
 def box_limits(image_sizes: list[tuple[int, int]], like: torch.Tensor) -> torch.Tensor:
     """The largest coordinates of a box in each image of `(height, width)`: `(N, 4)` XYXY, type and device of `like`."""
-    limits = shapes_to_tensor([side for height, width in image_sizes for side in (width, height, width, height)])
+    sides: list[int] = []
+    for height, width in image_sizes:
+        sides += [width, height, width, height]
+    limits = shapes_to_tensor(sides)
     return limits.reshape(-1, 4).to(like.dtype).to(like.device, non_blocking=True)
 
 
@@ -126,7 +143,7 @@ def add_ground_truth_to_proposals(
 ) -> list[Instances]:
     """Each image's proposals with its ground-truth boxes behind them, scored as sure objects."""
     if len(gt) != len(proposals):
-        raise ValueError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
+        raise BadCall(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
     return [_with_ground_truth(*pair) for pair in zip(gt, proposals, strict=True)] if gt else proposals
 
 
@@ -145,5 +162,5 @@ def _with_ground_truth(gt: Instances | Boxes, proposals: Instances) -> Instances
     extra.objectness_logits = torch.full((len(boxes),), SURE_LOGIT, device=proposals.objectness_logits.device)
     for name in proposals.get_fields():
         if not extra.has(name):
-            raise ValueError(f"proposals have the field {name!r}, which the ground truth lacks")
+            raise BadCall(f"proposals have the field {name!r}, which the ground truth lacks")
     return Instances.cat([proposals, extra])

@@ -16,7 +16,7 @@ from det2lite.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGIST
 from det2lite.modeling.proposal_generator.proposal_utils import best_of_level, select_proposals
 from det2lite.modeling.sampling import subsample_labels
 from det2lite.structures import Boxes, ImageList, Instances, pairwise_iou
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue
 from det2lite.utils.events import get_event_storage
 from det2lite.utils.memory import retry_if_cuda_oom
 from det2lite.utils.registry import Registry
@@ -171,11 +171,11 @@ class RPN(nn.Module):
         # one row a prediction, in the order of the anchors
         logits = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]  # (N, H*W*A)
         box_dim = self.anchor_generator.box_dim
-        deltas = [x.unflatten(1, (-1, box_dim)).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in deltas]  # (N, H*W*A, B)
+        deltas = [x.unflatten(1, [-1, box_dim]).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in deltas]  # (N, H*W*A, B)
         losses = {}
         if self.training:
             if gt_instances is None:
-                raise ValueError("the RPN needs gt_instances in training")
+                raise BadCall("the RPN needs gt_instances in training")
             gt_labels, gt_boxes = self.label_and_sample_anchors(anchors, gt_instances)
             losses = self.losses(anchors, logits, gt_labels, deltas, gt_boxes)
         return self.predict_proposals(anchors, logits, deltas, images.image_sizes), losses
@@ -251,7 +251,6 @@ class RPN(nn.Module):
         normalizer = self.batch_size_per_image * num_images
         return {name: loss / normalizer * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 
-    @torch.no_grad()
     def predict_proposals(
         self,
         anchors: list[Boxes],
@@ -263,15 +262,18 @@ class RPN(nn.Module):
 
         Their coordinates carry no gradient: arXiv 1506.01497 treats proposals as fixed.
         """
-        boxes, scores, levels = [], [], []
-        parts = zip(anchors, pred_objectness_logits, pred_anchor_deltas, strict=True)
-        for level, (level_anchors, logits, deltas) in enumerate(parts):
-            top_scores, top = best_of_level(logits, self.pre_nms_topk[self.training])  # (N, K_l)
-            top_deltas = deltas.gather(1, top[..., None].expand(-1, -1, deltas.shape[-1]))
-            boxes.append(self._decode(top_deltas, level_anchors.tensor[top]))
-            scores.append(top_scores)
-            levels.append(torch.full((top.shape[1],), level, device=top.device))
-        return self._select(torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels), image_sizes)
+        with torch.no_grad():  # a block, as TorchScript does not see through a decorator
+            boxes: list[torch.Tensor] = []
+            scores: list[torch.Tensor] = []
+            levels: list[torch.Tensor] = []
+            parts = zip(anchors, pred_objectness_logits, pred_anchor_deltas)  # noqa: B905 - TorchScript
+            for level, (level_anchors, logits, deltas) in enumerate(parts):
+                top_scores, top = best_of_level(logits, self.pre_nms_topk[self.training])  # (N, K_l)
+                top_deltas = deltas.gather(1, top[..., None].expand(-1, -1, deltas.shape[-1]))
+                boxes.append(self._decode(top_deltas, level_anchors.tensor[top]))
+                scores.append(top_scores)
+                levels.append(torch.full((top.shape[1],), level, device=top.device))
+            return self._select(torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels), image_sizes)
 
     def _decode(self, deltas: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
         """Boxes `(N, K, B)`, both arguments alike; a box coder of a project may only know rows `(R, B)`."""

@@ -8,7 +8,12 @@ from det2lite.config import CfgNode
 from det2lite.layers import ShapeSpec, batched_nms_rotated
 from det2lite.modeling.box_coders.delta import Box2BoxTransformRotated
 from det2lite.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
-from det2lite.modeling.proposal_generator.proposal_utils import best_of_levels, finite_candidates, suppress_levels
+from det2lite.modeling.proposal_generator.proposal_utils import (
+    best_of_levels,
+    finite_candidates,
+    pick_candidates,
+    split_by_image,
+)
 from det2lite.modeling.proposal_generator.rpn import RPN
 from det2lite.structures import Instances, RotatedBoxes, pairwise_iou_rotated
 from det2lite.utils.errors import BadValue
@@ -46,9 +51,13 @@ def select_rotated_proposals(
     boxes = torch.where(finite[..., None], boxes, 0)
     boxes = torch.stack([_clip(own, size) for own, size in zip(boxes, image_sizes, strict=True)])
     usable = finite & (boxes[..., 2:4] > min_box_size).all(dim=2)
-    return suppress_levels(
-        boxes, scores, levels, usable, image_sizes, nms_thresh, post_nms_topk, RotatedBoxes, batched_nms_rotated
-    )
+    boxes, scores, groups, image_of = pick_candidates(boxes, scores, levels, usable)
+    keep = batched_nms_rotated(boxes, scores, groups, nms_thresh)  # best first, over all images
+    kept = split_by_image(keep, image_of[keep], len(image_sizes), post_nms_topk)
+    return [
+        Instances(size, proposal_boxes=RotatedBoxes(boxes[own]), objectness_logits=scores[own])
+        for size, own in zip(image_sizes, kept, strict=True)
+    ]
 
 
 def _clip(boxes: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:

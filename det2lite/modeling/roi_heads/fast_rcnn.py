@@ -8,13 +8,14 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.data.detection_utils import get_fed_loss_cls_weights
-from det2lite.layers import ShapeSpec, cross_entropy, shapes_to_tensor
+from det2lite.layers import ShapeSpec, cross_entropy, nonzero_tuple, shapes_to_tensor
 from det2lite.layers.losses import federated_classes, federated_sigmoid_loss
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
 from det2lite.modeling.box_coders.loss import box_regression_loss
 from det2lite.modeling.detections import suppress
 from det2lite.modeling.proposal_generator.proposal_utils import box_limits
 from det2lite.structures import Boxes, Instances
+from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
 
 __all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
@@ -34,12 +35,13 @@ def fast_rcnn_inference(
     Suppression is by class, in one call for all images. A negative `topk_per_image` keeps all. Fields: `pred_boxes`,
     `scores`, `pred_classes`.
     """
-    if not scores:
-        return [], []
+    if len(scores) == 0:
+        nothing: list[Instances] = []
+        return nothing, []
     num_classes = scores[0].shape[1] - 1
-    boxes, scores, label, image, row = candidates_above(boxes, scores, score_thresh)
-    boxes = torch.minimum(boxes.clamp(min=0), box_limits(image_shapes, boxes)[image])
-    instances, kept = suppress(boxes, scores, label, image, image_shapes, num_classes, nms_thresh, topk_per_image)
+    box, score, label, image, row = candidates_above(boxes, scores, score_thresh)
+    box = torch.minimum(box.clamp(min=0), box_limits(image_shapes, box)[image])
+    instances, kept = suppress(box, score, label, image, image_shapes, num_classes, nms_thresh, topk_per_image)
     return instances, [row[own] for own in kept]
 
 
@@ -49,13 +51,13 @@ def candidates_above(
     """Boxes `(D, box_dim)`, scores, labels, images and rows in their image, `(D,)`, of all that score above
     `score_thresh`. boxes, scores: as in `fast_rcnn_inference`; regions with a value that is not finite are dropped."""
     counts = shapes_to_tensor([s.shape[0] for s in scores])  # stays a tensor in a trace
-    scores = torch.cat(scores)  # (R, K + 1)
-    boxes = torch.cat(boxes).unflatten(1, (-1, box_dim))  # (R, K or 1, box_dim)
-    finite = torch.isfinite(boxes).flatten(1).all(dim=1) & torch.isfinite(scores).all(dim=1)
-    row, label = torch.nonzero((scores[:, :-1] > score_thresh) & finite[:, None], as_tuple=True)
-    image, start = _images_and_starts(counts, scores.device)
-    boxes = boxes[row, label if boxes.shape[1] > 1 else torch.zeros_like(label)]
-    return boxes, scores[row, label], label, image[row], row - start[row]
+    all_scores = torch.cat(scores)  # (R, K + 1)
+    all_boxes = torch.cat(boxes).unflatten(1, [-1, box_dim])  # (R, K or 1, box_dim)
+    finite = torch.isfinite(all_boxes).flatten(1).all(dim=1) & torch.isfinite(all_scores).all(dim=1)
+    row, label = nonzero_tuple((all_scores[:, :-1] > score_thresh) & finite[:, None])
+    image, start = _images_and_starts(counts, all_scores.device)
+    box = all_boxes[row, label if all_boxes.shape[1] > 1 else torch.zeros_like(label)]
+    return box, all_scores[row, label], label, image[row], row - start[row]
 
 
 def fast_rcnn_inference_single_image(
@@ -150,10 +152,10 @@ class FastRCNNOutputLayers(nn.Module):
         self.fed_loss_num_classes = fed_loss_num_classes
         if use_fed_loss:
             if not use_sigmoid_ce or get_fed_loss_cls_weights is None:
-                raise ValueError("federated loss needs sigmoid cross-entropy and the weights of the classes")
+                raise BadCall("federated loss needs sigmoid cross-entropy and the weights of the classes")
             self.register_buffer("fed_loss_cls_weights", get_fed_loss_cls_weights(), persistent=False)
             if len(self.fed_loss_cls_weights) != num_classes:
-                raise ValueError(f"{len(self.fed_loss_cls_weights)} class weights for {num_classes} classes")
+                raise BadCall(f"{len(self.fed_loss_cls_weights)} class weights for {num_classes} classes")
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -191,7 +193,7 @@ class FastRCNNOutputLayers(nn.Module):
         _log_classification_stats(scores, gt_classes)
         proposal_boxes = _cat_boxes([p.proposal_boxes for p in proposals], deltas)
         if proposal_boxes.requires_grad:
-            raise ValueError("proposal boxes must carry no gradient")
+            raise BadCall("proposal boxes must carry no gradient")
         gt_boxes = _cat_boxes([(p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes) for p in proposals], deltas)
         if self.use_sigmoid_ce:
             loss_cls = self.sigmoid_cross_entropy_loss(scores, gt_classes)
@@ -275,21 +277,21 @@ class FastRCNNOutputLayers(nn.Module):
 
     def predict_boxes(
         self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
-    ) -> tuple[torch.Tensor, ...]:
+    ) -> list[torch.Tensor]:
         """For each image `(R_i, B)` or `(R_i, K * B)`: the predicted boxes."""
-        if not proposals:
-            return ()
+        if len(proposals) == 0:
+            return []
         boxes = _cat_boxes([p.proposal_boxes for p in proposals], predictions[1])
-        return self.box2box_transform.apply_deltas(predictions[1], boxes).split([len(p) for p in proposals])
+        return list(self.box2box_transform.apply_deltas(predictions[1], boxes).split([len(p) for p in proposals]))
 
     def predict_probs(
         self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: list[Instances]
-    ) -> tuple[torch.Tensor, ...]:
+    ) -> list[torch.Tensor]:
         """For each image `(R_i, K + 1)`: the predicted probabilities."""
         scores = predictions[0].float()  # half precision has ties where the order matters
         probabilities = scores.sigmoid() if self.use_sigmoid_ce else scores.softmax(dim=-1)
-        return probabilities.split([len(p) for p in proposals])
+        return list(probabilities.split([len(p) for p in proposals]))
 
 
 def _cat_boxes(boxes: list[Boxes], like: torch.Tensor) -> torch.Tensor:
-    return torch.cat([b.tensor for b in boxes]) if boxes else like.new_zeros((0, 4))
+    return torch.cat([b.tensor for b in boxes]) if len(boxes) > 0 else like.new_zeros((0, 4))

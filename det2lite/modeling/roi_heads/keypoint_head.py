@@ -10,6 +10,7 @@ from torch import nn
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, interpolate
 from det2lite.structures import Instances, heatmaps_to_keypoints
+from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
 from det2lite.utils.registry import Registry
 
@@ -63,7 +64,8 @@ def keypoint_rcnn_inference(pred_keypoint_logits: torch.Tensor, pred_instances: 
     logits = pred_keypoint_logits.detach()
     keypoints = heatmaps_to_keypoints(logits, boxes.detach())[:, :, [0, 1, 3]]  # (R, K, 3)
     counts = [len(i) for i in pred_instances]
-    for instances, own, maps in zip(pred_instances, keypoints.split(counts), logits.split(counts), strict=True):
+    parts = zip(pred_instances, keypoints.split(counts), logits.split(counts))  # noqa: B905 - TorchScript
+    for instances, own, maps in parts:
         instances.pred_keypoints = own
         instances.pred_keypoint_heatmaps = maps
 
@@ -78,7 +80,7 @@ class BaseKeypointRCNNHead(nn.Module):
     def __init__(self, *, num_keypoints: int, loss_weight: float = 1.0, loss_normalizer: float | str = 1.0):
         super().__init__()
         if isinstance(loss_normalizer, str) and loss_normalizer != "visible":
-            raise ValueError(f"loss_normalizer is a number or 'visible', got {loss_normalizer!r}")
+            raise BadCall(f"loss_normalizer is a number or 'visible', got {loss_normalizer!r}")
         self.num_keypoints = num_keypoints
         self.loss_weight = loss_weight
         self.loss_normalizer = loss_normalizer
@@ -93,7 +95,7 @@ class BaseKeypointRCNNHead(nn.Module):
             "loss_normalizer": "visible" if head.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS else full_batch,
         }
 
-    def forward(self, x: torch.Tensor, instances: list[Instances]) -> dict[str, torch.Tensor] | list[Instances]:
+    def forward(self, x: torch.Tensor, instances: list[Instances]):  # result: TorchScript sees evaluation alone
         """x: pooled regions `(R, C, H, W)` of all `instances`. Returns `loss_keypoint` in training, else the
         instances with `pred_keypoints`."""
         x = self.layers(x)

@@ -9,6 +9,7 @@ from torch import nn
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, get_norm
 from det2lite.structures import Instances
+from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
 from det2lite.utils.fvcore_nn import weight_init
 from det2lite.utils.registry import Registry
@@ -80,7 +81,8 @@ def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: list[Ins
     masks = pred_mask_logits
     if masks.shape[1] > 1:
         masks = _of_class(masks, torch.cat(labels))[:, None]
-    for instances, own in zip(pred_instances, masks.sigmoid().split([len(x) for x in labels]), strict=True):
+    parts = masks.sigmoid().split([len(x) for x in labels])
+    for instances, own in zip(pred_instances, parts):  # noqa: B905 - TorchScript
         instances.pred_masks = own
 
 
@@ -97,7 +99,7 @@ class BaseMaskRCNNHead(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         return {"vis_period": cfg.VIS_PERIOD}
 
-    def forward(self, x: torch.Tensor, instances: list[Instances]) -> dict[str, torch.Tensor] | list[Instances]:
+    def forward(self, x: torch.Tensor, instances: list[Instances]):  # result: TorchScript sees evaluation alone
         """x: pooled regions `(R, C, H, W)` of all `instances`. Returns `loss_mask` in training, else the instances
         with `pred_masks`."""
         x = self.layers(x)
@@ -124,7 +126,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
     ):
         super().__init__(**kwargs)
         if not conv_dims:
-            raise ValueError("a mask head needs conv_dims; see MODEL.ROI_MASK_HEAD.NUM_CONV and CONV_DIM")
+            raise BadCall("a mask head needs conv_dims; see MODEL.ROI_MASK_HEAD.NUM_CONV and CONV_DIM")
         channels = input_shape.channels
         for i, dim in enumerate(conv_dims[:-1], start=1):
             norm = get_norm(conv_norm, dim)

@@ -14,7 +14,7 @@ from det2lite.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from det2lite.modeling.roi_heads.mask_head import build_mask_head
 from det2lite.modeling.roi_heads.standard import pooler_from_config
 from det2lite.structures import Boxes, ImageList, Instances
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue, WrongMode
 
 __all__ = ["Res5ROIHeads"]
 
@@ -27,6 +27,8 @@ class Res5ROIHeads(ROIHeads):
 
     pooler: its output is twice as large as what the mask head sees. mask_head: None for boxes alone.
     """
+
+    mask_on: torch.jit.Final[bool]
 
     @configurable
     def __init__(
@@ -91,11 +93,11 @@ class Res5ROIHeads(ROIHeads):
         """See `ROIHeads.forward`; in training there are losses alone."""
         if self.training:
             if targets is None:
-                raise ValueError("region heads need targets in training")
+                raise BadCall("region heads need targets in training")
             proposals = self.label_and_sample_proposals(proposals, targets)
         maps = [features[name] for name in self.in_features]
         x = self._shared_roi_transform(maps, [p.proposal_boxes for p in proposals])  # (R, C, H, W)
-        predictions = self.box_predictor(x.mean(dim=(2, 3)))
+        predictions = self.box_predictor(x.mean(dim=[2, 3]))
         if not self.training:
             detections, _ = self.box_predictor.inference(predictions, proposals)
             return self.forward_with_given_boxes(features, detections), {}
@@ -111,7 +113,7 @@ class Res5ROIHeads(ROIHeads):
     ) -> list[Instances]:
         """Adds masks to instances with `pred_boxes` and `pred_classes`."""
         if self.training:
-            raise RuntimeError("forward_with_given_boxes needs model.eval()")
+            raise WrongMode("forward_with_given_boxes needs model.eval()")
         if not self.mask_on:
             return instances
         maps = [features[name] for name in self.in_features]

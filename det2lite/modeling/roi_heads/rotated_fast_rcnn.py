@@ -7,7 +7,7 @@ import torch
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import ShapeSpec, batched_nms_rotated
 from det2lite.modeling.box_coders.delta import Box2BoxTransformRotated
-from det2lite.modeling.detections import suppress
+from det2lite.modeling.proposal_generator.proposal_utils import split_by_image
 from det2lite.modeling.roi_heads.base import ROI_HEADS_REGISTRY
 from det2lite.modeling.roi_heads.box_head import build_box_head
 from det2lite.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, candidates_above
@@ -35,18 +35,12 @@ def fast_rcnn_inference_rotated(
         clipped = RotatedBoxes(boxes).clone()
         clipped.clip(size)
         boxes = torch.where((image_of == image)[:, None], clipped.tensor, boxes)
-    instances, kept = suppress(
-        boxes,
-        scores,
-        labels,
-        image_of,
-        image_shapes,
-        num_classes,
-        nms_thresh,
-        topk_per_image,
-        RotatedBoxes,
-        batched_nms_rotated,
-    )
+    keep = batched_nms_rotated(boxes, scores, image_of * num_classes + labels, nms_thresh)  # best first
+    kept = split_by_image(keep, image_of[keep], len(image_shapes), topk_per_image)
+    instances = [
+        Instances(size, pred_boxes=RotatedBoxes(boxes[own]), scores=scores[own], pred_classes=labels[own])
+        for size, own in zip(image_shapes, kept, strict=True)
+    ]
     return instances, [row[own] for own in kept]
 
 

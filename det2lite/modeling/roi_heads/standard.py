@@ -20,7 +20,7 @@ from det2lite.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from det2lite.modeling.roi_heads.keypoint_head import build_keypoint_head
 from det2lite.modeling.roi_heads.mask_head import build_mask_head
 from det2lite.structures import Boxes, ImageList, Instances
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadCall, BadValue, WrongMode
 
 
 def pooler_from_config(
@@ -49,6 +49,9 @@ class StandardROIHeads(ROIHeads):
 
     train_on_pred_boxes: masks and keypoints are trained on predicted boxes instead of proposals.
     """
+
+    mask_on: torch.jit.Final[bool]
+    keypoint_on: torch.jit.Final[bool]
 
     @configurable
     def __init__(
@@ -130,7 +133,7 @@ class StandardROIHeads(ROIHeads):
         """See `ROIHeads.forward`; in training the sampled proposals come back in place of detections."""
         if self.training:
             if targets is None:
-                raise ValueError("region heads need targets in training")
+                raise BadCall("region heads need targets in training")
             proposals = self.label_and_sample_proposals(proposals, targets)
             losses = self._forward_box(features, proposals)
             # with train_on_pred_boxes the proposals hold the predicted boxes by now
@@ -145,13 +148,14 @@ class StandardROIHeads(ROIHeads):
     ) -> list[Instances]:
         """Adds masks and keypoints to instances with `pred_boxes` and `pred_classes`."""
         if self.training:
-            raise RuntimeError("forward_with_given_boxes needs model.eval()")
+            raise WrongMode("forward_with_given_boxes needs model.eval()")
         instances = self._forward_mask(features, instances)
         return self._forward_keypoint(features, instances)
 
-    def _forward_box(
-        self, features: dict[str, torch.Tensor], proposals: list[Instances]
-    ) -> dict[str, torch.Tensor] | list[Instances]:
+    # The results of the following have no type in their signatures: they are losses in training and instances in
+    # evaluation, which TorchScript sees alone.
+
+    def _forward_box(self, features: dict[str, torch.Tensor], proposals: list[Instances]):
         """Losses in training, else detections."""
         maps = [features[name] for name in self.box_in_features]
         x = self.box_head(self.box_pooler(maps, [p.proposal_boxes for p in proposals]))
@@ -167,32 +171,33 @@ class StandardROIHeads(ROIHeads):
                     per_image.proposal_boxes = Boxes(boxes)
         return losses
 
-    def _forward_mask(
-        self, features: dict[str, torch.Tensor], instances: list[Instances]
-    ) -> dict[str, torch.Tensor] | list[Instances]:
+    def _forward_mask(self, features: dict[str, torch.Tensor], instances: list[Instances]):
         if not self.mask_on:
-            return {} if self.training else instances
+            if self.training:
+                return {}
+            return instances
         if self.training:
             instances, _ = select_foreground_proposals(instances, self.num_classes)
-        x = self._pool(features, self.mask_in_features, self.mask_pooler, instances)
-        return self.mask_head(x, instances)
+        if self.mask_pooler is None:  # the head pools by itself
+            return self.mask_head({name: features[name] for name in self.mask_in_features}, instances)
+        maps = [features[name] for name in self.mask_in_features]
+        return self.mask_head(self.mask_pooler(maps, self._boxes_to_pool(instances)), instances)
 
-    def _forward_keypoint(
-        self, features: dict[str, torch.Tensor], instances: list[Instances]
-    ) -> dict[str, torch.Tensor] | list[Instances]:
+    def _forward_keypoint(self, features: dict[str, torch.Tensor], instances: list[Instances]):
         if not self.keypoint_on:
-            return {} if self.training else instances
+            if self.training:
+                return {}
+            return instances
         if self.training:
             instances, _ = select_foreground_proposals(instances, self.num_classes)
             instances = select_proposals_with_visible_keypoints(instances)
-        x = self._pool(features, self.keypoint_in_features, self.keypoint_pooler, instances)
-        return self.keypoint_head(x, instances)
+        if self.keypoint_pooler is None:
+            return self.keypoint_head({name: features[name] for name in self.keypoint_in_features}, instances)
+        maps = [features[name] for name in self.keypoint_in_features]
+        return self.keypoint_head(self.keypoint_pooler(maps, self._boxes_to_pool(instances)), instances)
 
-    def _pool(
-        self, features: dict[str, torch.Tensor], names: list[str], pooler: ROIPooler | None, instances: list[Instances]
-    ) -> torch.Tensor | dict[str, torch.Tensor]:
-        """Regions pooled at proposals in training, at detections in evaluation; the maps where there is no pooler."""
-        if pooler is None:
-            return {name: features[name] for name in names}
-        boxes = [i.proposal_boxes if self.training else i.pred_boxes for i in instances]
-        return pooler([features[name] for name in names], boxes)
+    def _boxes_to_pool(self, instances: list[Instances]) -> list[Boxes]:
+        """Proposals in training, detections in evaluation."""
+        if self.training:
+            return [i.proposal_boxes for i in instances]
+        return [i.pred_boxes for i in instances]
