@@ -45,7 +45,7 @@ def best_candidates(scores: torch.Tensor, topk: int) -> tuple[torch.Tensor, torc
 def best_of_dense_levels(
     anchors: list[Boxes], scores: list[torch.Tensor], deltas: list[torch.Tensor], topk: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The best `topk` candidates of each level and image: anchors `(N, C, 4)`, deltas alike, scores and labels `(N, C)`.
+    """Anchors and deltas `(N, C, 4)`, scores and labels `(N, C)` of the best `topk` of each level and image.
 
     One of each a level: anchors `(R_l, 4)`, scores `(N, R_l, K)`, deltas `(N, R_l, 4)`.
     """

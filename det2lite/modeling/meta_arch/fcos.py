@@ -188,7 +188,9 @@ class FCOS(DenseDetector):
     ) -> list[Instances]:
         """See `DenseDetector.forward_inference`; predictions are those of `FCOSHead`."""
         logit_maps, delta_maps, centerness_maps = predictions
-        logits, deltas, centerness = self._transpose_dense_predictions([logit_maps, delta_maps, centerness_maps], [self.num_classes, 4, 1])
+        logits, deltas, centerness = self._transpose_dense_predictions(
+            [logit_maps, delta_maps, centerness_maps], [self.num_classes, 4, 1]
+        )
         scores = [(x.sigmoid() * c.sigmoid()).sqrt() for x, c in zip(logits, centerness)]  # noqa: B905
         return self._detect(self.anchor_generator(features), scores, deltas, images.image_sizes)
 
