@@ -40,7 +40,7 @@ def plan(tree: Tree, class_key: str | None) -> Plan:
         if split in jobs:
             other = os.path.relpath(jobs[split][0].json_path, tree.folder)
             raise BadValue(f"{tree.folder}: {file} and {other} are both of split {split!r}; keep one of them here")
-        jobs[split] = [CocoJob(tree.path(file), image_root(tree, file, split))]
+        jobs[split] = [CocoJob(tree.path(file), image_root(tree.folder, file, split))]
     return Plan(jobs, read)
 
 
@@ -90,24 +90,30 @@ def _split_name(file: str) -> str:
     return stem or (parents[-1] if parents else WHOLE)
 
 
-def image_root(tree: Tree, file: str, split: str) -> str:
-    """The folder that the file names of a JSON file are relative to: the one that has the first images."""
-    content = _images_of(tree.path(file))
-    names, stated = content
+def find_image_root(json_path: str) -> str:
+    """The folder of the images of a COCO JSON file, wherever it lies. Raises `MissingFile`."""
+    here, name = os.path.split(os.path.abspath(json_path))
+    folder = os.path.dirname(here) if os.path.basename(here).lower() == "annotations" else here
+    return image_root(folder, os.path.relpath(os.path.join(here, name), folder).replace(os.sep, "/"), _split_name(name))
+
+
+def image_root(folder: str, file: str, split: str) -> str:
+    """The folder that the file names of a JSON file below `folder` are relative to: the one with the first images."""
+    names, stated = _images_of(os.path.join(folder, file))
     here = file.rpartition("/")[0]
     above = here.rpartition("/")[0]
     places = [f"{base}/{end}".strip("/") for base in (here, above, "")
               for end in (split, f"images/{split}", f"{split}/images", "images", "data", "")]  # fmt: skip
-    folders = [os.path.join(tree.path(here), stated)] if stated else []
-    folders += [tree.path(place) if place else tree.folder for place in dict.fromkeys(places)]
-    for folder in folders:
-        if any(os.path.isfile(os.path.join(folder, name)) for name in names[:5]):
-            return os.path.abspath(folder)
+    folders = [os.path.join(folder, here, stated)] if stated else []
+    folders += [os.path.join(folder, place) for place in dict.fromkeys(places)]
+    for place in folders:
+        if any(os.path.isfile(os.path.join(place, name)) for name in names[:5]):
+            return os.path.abspath(place)
     if not names:
-        return tree.path(here) if here else tree.folder
+        return os.path.abspath(os.path.join(folder, here))
+    tried = ", ".join(dict.fromkeys(map(os.path.normpath, folders)))
     raise MissingFile(
-        f"{tree.path(file)}: its first image {names[0]!r} is in none of {', '.join(dict.fromkeys(folders))}; "
-        "put the images there"
+        f"{os.path.join(folder, file)}: its first image {names[0]!r} is in none of {tried}; put the images there"
     )
 
 
