@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Trains the model of a config, or evaluates its weights.
+"""Trains the model of a config, or evaluates its weights, as `det2lite train` does.
 
 Everything is in `DefaultTrainer`. For a project of your own, subclass it or write the loop out as in
 plain_train_net.py, and leave this file as it is.
@@ -17,25 +17,16 @@ from det2lite.utils.errors import exit_on_user_error
 
 
 def main(args):
-    from det2lite.engine import (
-        DefaultTrainer,
-        check_training_config,
-        default_setup,
-        evaluate_weights,
-        evaluate_with_tta,
-        hooks,
-    )
+    from det2lite.engine import default_setup, evaluate_weights, train_from_config
+    from det2lite.engine.run_folder import warn_of_earlier_run
 
     cfg = config_from_arguments(args)
+    if not args.resume and not args.eval_only:
+        warn_of_earlier_run(cfg.OUTPUT_DIR)
     default_setup(cfg, args)
     if args.eval_only:
         return evaluate_weights(cfg, resume=args.resume)
-    check_training_config(cfg)
-    trainer = DefaultTrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    if cfg.TEST.AUG.ENABLED:
-        trainer.register_hooks([hooks.EvalHook(0, lambda: evaluate_with_tta(cfg, trainer.model))])
-    return trainer.train()
+    return train_from_config(cfg, resume=args.resume)
 
 
 @exit_on_user_error

@@ -13,8 +13,13 @@ from det2lite import __version__
 from det2lite.utils.errors import exit_on_user_error
 
 COMMANDS: dict[str, str] = {
-    "env": "versions, devices, libraries, what is missing for what, which data sets are found",
+    "train": "train a model on your data or by a config",
+    "eval": "evaluate a checkpoint; keep its predictions and pictures of them",
+    "convert": "convert a data set: VOC, YOLO, VIA, LabelMe, CVAT, Cityscapes, images to COCO; on to YOLO, VOC",
+    "check": "find faults of a data set before they cost a training; write a cleaned copy",
+    "split": "split a COCO file at random or into folds, by class and by group",
     "config": "print a config with everything filled in, and who set what",
+    "env": "versions, devices, libraries, what is missing for what, which data sets are found",
 }
 GENERAL_EXAMPLES = """
 `det2lite COMMAND --help` shows the options of a command with examples.

@@ -14,6 +14,8 @@ _HOMES = {
     "setup": ("default_setup", "default_writers", "create_ddp_model"),
     "predictor": ("DefaultPredictor",),
     "trainer": ("DefaultTrainer",),
+    "training": ("train_from_config",),
+    "run_folder": ("claim_run_folder", "config_of_run", "traces_of_run"),
     "evaluate": ("evaluate_weights", "evaluate_with_tta", "load_weights"),
     "run_state": ("LoopState",),
     "checks": ("check_class_count", "check_training_config"),

@@ -59,6 +59,12 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
         help="go on from the last checkpoint in OUTPUT_DIR: weights, optimizer, schedule, data and random numbers",
     )
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST and stop")
+    add_launch_arguments(parser)
+    return parser
+
+
+def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `launch` has to know, and the pairs KEY VALUE behind all flags."""
     parser.add_argument(
         "--num-gpus", type=int, metavar="N", default=1, help="number of GPUs on *each* machine (default: 1)"
     )
@@ -78,7 +84,6 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
         nargs=argparse.REMAINDER,
         help="changes of the config, after all flags: pairs of a key of the YAML file and its value",
     )
-    return parser
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from det2lite.config import CfgNode
 from det2lite.data.datasets.register_coco import register_coco_files
+from det2lite.engine.checks import resolve_class_counts
 from det2lite.utils import comm
 from det2lite.utils.collect_env import collect_env_info
 from det2lite.utils.device import resolve_device
@@ -34,7 +36,7 @@ class UnwritableFolder(UserError, OSError):
 def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
     """Makes OUTPUT_DIR, sets up the loggers, logs the environment and the config, keeps `config.yaml`, seeds.
 
-    `cfg` is a CfgNode, or a nested mapping whose values stand under `train` (`train.output_dir`, `train.seed`).
+    MODEL.NUM_CLASSES, where set, is written into every head before.     `cfg` is a CfgNode, or a nested mapping whose values stand under `train` (`train.output_dir`, `train.seed`).
     """
     output_dir = str(_value(cfg, "OUTPUT_DIR", "output_dir", default=""))
     rank = comm.get_rank()
@@ -45,6 +47,7 @@ def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
     setup_environment()
     check_device_count(cfg)
     register_coco_files(_value(cfg, "DATASETS.REGISTER", default=()))
+    write_class_counts(cfg)
 
     logger.info("Rank of current process: %d. World size: %d", rank, comm.get_world_size())
     logger.info("Environment info:\n%s", collect_env_info())
@@ -61,11 +64,27 @@ def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
     # trying out algorithms pays only where sizes come again and again, which those of test images do not
     if not getattr(args, "eval_only", False):
         torch.backends.cudnn.benchmark = bool(_value(cfg, "CUDNN_BENCHMARK", "cudnn_benchmark", default=False))
+    set_float32_precision(cfg)
+
+
+def set_float32_precision(cfg: Any) -> None:
+    """How exactly float32 matrices are multiplied, as FLOAT32_PRECISION says."""
     precision = _value(cfg, "FLOAT32_PRECISION", "float32_precision", default="")
     if precision not in _PRECISIONS:
         raise BadValue(f"FLOAT32_PRECISION is {precision!r}; known values: {', '.join(map(repr, _PRECISIONS))}")
     if precision:
         torch.set_float32_matmul_precision(precision)
+
+
+def write_class_counts(cfg: Any) -> None:
+    """Writes what MODEL.NUM_CLASSES says into every head, in place: scripts go on with the config that they gave."""
+    resolved = resolve_class_counts(cfg) if isinstance(cfg, CfgNode) else cfg
+    if resolved is not cfg:
+        frozen = cfg.is_frozen()
+        cfg.defrost()
+        cfg.merge_from_other_cfg(resolved)
+        if frozen:
+            cfg.freeze()
 
 
 def ensure_logging() -> None:

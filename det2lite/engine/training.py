@@ -1,0 +1,27 @@
+"""The training of a config from its start to its last evaluation, as the tools run it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from det2lite.config import CfgNode
+from det2lite.engine import hooks
+from det2lite.engine.checks import check_training_config
+from det2lite.engine.evaluate import evaluate_with_tta
+from det2lite.engine.trainer import DefaultTrainer
+
+__all__ = ["train_from_config"]
+
+
+def train_from_config(
+    cfg: CfgNode, *, resume: bool = False, trainer_class: type[DefaultTrainer] = DefaultTrainer
+) -> Mapping[str, Any]:
+    """Trains from MODEL.WEIGHTS (with `resume`: on from the last checkpoint in OUTPUT_DIR). Returns the last results.
+
+    What would end the training late is found first. Call `default_setup` before.
+    """
+    check_training_config(cfg)
+    trainer = trainer_class(cfg)
+    trainer.resume_or_load(resume=resume)
+    if cfg.TEST.AUG.ENABLED:
+        trainer.register_hooks([hooks.EvalHook(0, lambda: evaluate_with_tta(cfg, trainer.model))])
+    return trainer.train()
