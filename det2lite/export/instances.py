@@ -46,6 +46,18 @@ class {cls}:
         chosen = {cls}(self.image_size{values})
 {choices}
         return chosen
+
+    def get_fields(self) -> Dict[str, Any]:
+        fields: Dict[str, Any] = {{}}
+{entries}
+        return fields
+
+    def cat(self, instance_lists: List["{cls}"]) -> "{cls}":  # TorchScript finds no static methods of objects
+        assert len(instance_lists) > 0, "no Instances to put together"
+        first = instance_lists[0]
+        joined = {cls}(first.image_size{values})
+{joins}
+        return joined
 """
 _COMPILE = """
 def compile():
@@ -63,21 +75,26 @@ _PROPERTY = """
         self._{name} = value
 """
 _PER_FIELD = {
-    "values": ", self._{name}",  # a class does not know its own defaults while it is compiled
+    "values": ", None",  # a class does not know its own defaults while it is compiled
     "arguments": ", {name}: Optional[{type}] = None",
     "stores": "        self._{name}: Optional[{type}] = {name}\n",
     "lengths": "        _{name} = self._{name}\n        if _{name} is not None:\n            return len(_{name})\n",
     "has": "        if name == '{name}':\n            return self._{name} is not None\n",
     "moves": "        _{name} = self._{name}\n"
     "        if _{name} is not None:\n            moved._{name} = _{name}.to(device)\n",
+    "entries": "        _{name} = self._{name}\n        if _{name} is not None:\n            fields['{name}'] = _{name}\n",
+    "joins": "        _{name} = first._{name}\n"
+    "        if _{name} is not None:\n"
+    "            joined._{name} = {cat}([one.{name} for one in instance_lists])\n",
     "choices": "        _{name} = self._{name}\n"
     "        if _{name} is not None:\n            chosen._{name} = _{name}[item]\n",
 }
 
 
 def _source(cls: str, fields: dict[str, str]) -> str:
+    cats = {name: "torch.cat" if kind in ("Tensor", "torch.Tensor") else f"{kind}.cat" for name, kind in fields.items()}
     parts = {
-        part: "".join(template.format(name=name, type=type_name) for name, type_name in fields.items())
+        part: "".join(template.format(name=name, type=kind, cat=cats[name]) for name, kind in fields.items())
         for part, template in _PER_FIELD.items()
     }
     head = _HEAD.format(cls=cls, names=list(fields), **parts)

@@ -85,6 +85,19 @@ def test_length_and_missing_fields():
         torch.jit.script(read)
 
 
+def test_cat_and_fields():
+    def join(x: Instances, y: Instances):
+        both = x.cat([x, y, y[y.scores > 0.5]])
+        return both, both.get_fields()
+
+    with patch_instances(FIELDS) as typed:
+        both, fields = torch.jit.script(join)(*[typed.from_instances(objects()) for _ in range(2)])
+        found = convert_scripted_instances(both)
+    want = Instances.cat([objects(), objects(), objects()[1:2]])
+    assert_instances_allclose(found, want, rtol=0.0)
+    assert sorted(fields) == ["pred_boxes", "scores"] and torch.equal(fields["scores"], want.scores)
+
+
 def test_mistakes():
     with pytest.raises(ValueError, match="evaluation mode"):
         scripting_with_instances(Best(), FIELDS)

@@ -1,6 +1,5 @@
 """Assignment by the largest overlap, Faster R-CNN, arXiv 1506.01497."""
 
-import math
 from typing import List, Tuple  # noqa: UP035 - TorchScript reads the annotations of Matcher
 
 import torch
@@ -24,7 +23,7 @@ class Matcher:
     ):
         if not torch.jit.is_scripting():
             _check_parts(thresholds, labels)
-        self.thresholds = [-math.inf] + list(thresholds) + [math.inf]  # noqa: RUF005 - TorchScript
+        self.thresholds = [float("-inf")] + list(thresholds) + [float("inf")]  # noqa: RUF005 - TorchScript
         self.labels = list(labels)
         self.allow_low_quality_matches = allow_low_quality_matches
 
