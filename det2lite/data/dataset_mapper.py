@@ -63,6 +63,7 @@ class DatasetMapper:
         crops = cfg.INPUT.CROP.ENABLED and is_train
         if crops:
             augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        crops = crops or (cfg.INPUT.LARGE_SCALE_JITTER.ENABLED and is_train)
         arguments = {
             "is_train": is_train,
             "augmentations": augmentations,

@@ -62,15 +62,27 @@ def build_augmentation(cfg, is_train: bool) -> list[T.Augmentation]:
         return [T.ResizeShortestEdge(sizes.MIN_SIZE_TEST, sizes.MAX_SIZE_TEST, "choice")]
     if sizes.MIN_SIZE_TRAIN_SAMPLING not in ("range", "choice"):
         raise BadValue(f"INPUT.MIN_SIZE_TRAIN_SAMPLING is 'range' or 'choice', not {sizes.MIN_SIZE_TRAIN_SAMPLING!r}")
-    augmentations = [
-        T.ResizeShortestEdge(sizes.MIN_SIZE_TRAIN, sizes.MAX_SIZE_TRAIN, sizes.MIN_SIZE_TRAIN_SAMPLING)
-    ]
+    if sizes.LARGE_SCALE_JITTER.ENABLED:
+        augmentations = _large_scale_jitter(*sizes.LARGE_SCALE_JITTER.SIZE, *sizes.LARGE_SCALE_JITTER.SCALE)
+    else:
+        augmentations = [
+            T.ResizeShortestEdge(sizes.MIN_SIZE_TRAIN, sizes.MAX_SIZE_TRAIN, sizes.MIN_SIZE_TRAIN_SAMPLING)
+        ]
     flip = sizes.RANDOM_FLIP
     if flip not in ("none", "horizontal", "vertical"):
         raise BadValue(f"INPUT.RANDOM_FLIP is 'none', 'horizontal' or 'vertical', not {flip!r}")
     if flip != "none":
         augmentations.append(T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
     return augmentations
+
+
+def _large_scale_jitter(height: int, width: int, min_scale: float, max_scale: float) -> list[T.Augmentation]:
+    if not (height > 0 and width > 0 and 0 < min_scale <= max_scale):
+        raise BadValue(
+            f"INPUT.LARGE_SCALE_JITTER: SIZE {[height, width]} must be positive, and SCALE {[min_scale, max_scale]} "
+            "two growing positive numbers"
+        )
+    return [T.ResizeScale(min_scale, max_scale, height, width), T.FixedSizeCrop((height, width))]
 
 
 build_transform_gen = build_augmentation  # its name in earlier versions of the interface

@@ -60,9 +60,11 @@ def get_checkpoint_url(config_path: str) -> str:
 def get_config_file(config_path: str) -> str:
     """Path of a config on this machine. config_path: a name such as `COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml`.
 
-    Raises `UnknownConfig` for a name that is not in the zoo.
+    What Detectron2 has as a `.py` is a `.yaml` here. Raises `UnknownConfig` for a name that is not in the zoo.
     """
     root = config_root().resolve()
+    if config_path.endswith(".py"):
+        config_path = config_path.removesuffix(".py") + SUFFIX
     path = (root / config_path).resolve()
     if not path.is_file() or root not in path.parents:
         hint = close_names(config_path, config_names()) or f"; see {root}"

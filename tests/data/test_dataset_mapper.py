@@ -93,6 +93,29 @@ def test_nothing_left_or_nothing_annotated(sample):
     assert "instances" not in far(sample)
 
 
+def test_large_scale_jitter(sample, monkeypatch):
+    """The image 12x16 at any scale into 24x32, then cropped or padded to just that; boxes follow their masks."""
+    cfg = get_cfg()
+    cfg.MODEL.MASK_ON = True
+    cfg.INPUT.RANDOM_FLIP = "none"
+    cfg.INPUT.LARGE_SCALE_JITTER.ENABLED = True
+    cfg.INPUT.LARGE_SCALE_JITTER.SIZE = [24, 32]
+    cfg.INPUT.LARGE_SCALE_JITTER.SCALE = [0.5, 0.5]
+    result = DatasetMapper(cfg, is_train=True)(sample)
+    assert result["image"].shape == (3, 24, 32)
+    assert (result["image"][:, 12:] == 128).all() and (result["image"][:, :, 16:] == 128).all()
+    assert result["instances"].gt_boxes.tensor.tolist() == [[2, 2, 6, 6]] * 2  # the box of no width has a mask
+    cfg.INPUT.LARGE_SCALE_JITTER.SCALE = [2.0, 2.0]  # 48x64, four times the image
+    monkeypatch.setattr(np.random, "uniform", lambda low, high: low)  # the crop begins at the corner
+    result = DatasetMapper(cfg, is_train=True)(sample)
+    assert result["image"].shape == (3, 24, 32)
+    assert result["instances"].gt_boxes.tensor.tolist() == [[8, 8, 24, 24]] * 2
+    assert [type(a) for a in DatasetMapper(cfg, is_train=False).augmentations.augs] == [T.ResizeShortestEdge]
+    cfg.INPUT.LARGE_SCALE_JITTER.SCALE = [2.0, 0.1]
+    with pytest.raises(UserError, match=r"INPUT.LARGE_SCALE_JITTER: SIZE \[24, 32\] .* SCALE \[2.0, 0.1\]"):
+        DatasetMapper(cfg, is_train=True)
+
+
 def test_augmentations_see_boxes(sample):
     class Seen(T.Augmentation):
         def get_transform(self, image, boxes):

@@ -12,6 +12,12 @@ INPUT = {
         "TYPE": "relative_range",  # or "relative", "absolute", "absolute_range"
         "SIZE": [0.9, 0.9],  # (height, width): shares of the image, or pixels where TYPE is absolute
     },
+    "LARGE_SCALE_JITTER": {
+        # in training, instead of the sizes above: any scale, then a crop, padded where the image is smaller
+        "ENABLED": False,  # arXiv 2012.07177
+        "SIZE": [1024, 1024],  # (height, width) in pixels
+        "SCALE": [0.1, 2.0],  # least and greatest size of the image, as a factor on SIZE, into which it fits
+    },
     "FORMAT": "BGR",  # channels that the model is given: "BGR", "RGB", or a mode of PIL
     "MASK_FORMAT": "polygon",  # or "bitmask"
 }

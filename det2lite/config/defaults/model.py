@@ -38,12 +38,26 @@ RESNETS = {
     "DEFORM_NUM_GROUPS": 1,
 }
 
+REGNET = {  # the default is RegNetX-4.0GF
+    "DEPTH": 23,  # blocks in all
+    "W_A": 38.65,  # growth of the width with each block
+    "W_0": 96,  # width at the start
+    "W_M": 2.43,  # factor between the widths of two stages
+    "GROUP_WIDTH": 40,  # channels of a group
+    "SE_RATIO": 0.0,  # above 0: RegNetY, squeezed channels to those of the block's input
+    "STEM_WIDTH": 32,  # channels
+    "NORM": "FrozenBN",  # or "BN", "SyncBN", "GN"
+    "OUT_FEATURES": ["s1", "s2", "s3", "s4"],  # of "stem", "s1" ... "s4"
+}
+
 MODEL = {
     "LOAD_PROPOSALS": False,  # from files, see DATASETS
     "MASK_ON": False,
     "KEYPOINT_ON": False,
     "DEVICE": "auto",  # cuda, else mps, else cpu; or one of these, or "cuda:1"
     "META_ARCHITECTURE": "GeneralizedRCNN",  # in META_ARCH_REGISTRY
+    # of every head: a number, "auto" (as the first of DATASETS.TRAIN has), or None for each head's own NUM_CLASSES
+    "NUM_CLASSES": None,
     "WEIGHTS": "",  # checkpoint to start from: a path or an address
     # per channel, in the order of INPUT.FORMAT; the input is (image - mean) / std
     "PIXEL_MEAN": [103.530, 116.280, 123.675],
@@ -74,4 +88,5 @@ MODEL = {
     "RETINANET": RETINANET,
     "FCOS": FCOS,
     "RESNETS": RESNETS,
+    "REGNET": REGNET,
 }

@@ -7,11 +7,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from det2lite.layers import CNNBlockBase, get_norm
+from det2lite.config import CfgNode
+from det2lite.layers import CNNBlockBase, ShapeSpec, get_norm
 from det2lite.modeling.backbone.backbone import Backbone
+from det2lite.modeling.backbone.build import BACKBONE_REGISTRY
 from det2lite.utils.errors import BadCall, BadValue
 
-__all__ = ["AnyNet", "RegNet", "ResBasicBlock", "ResBottleneckBlock", "SimpleStem", "VanillaBlock"]
+__all__ = [
+    "AnyNet",
+    "RegNet",
+    "ResBasicBlock",
+    "ResBottleneckBlock",
+    "SimpleStem",
+    "VanillaBlock",
+    "build_regnet_backbone",
+]
 
 ActivationClass = Callable[[], nn.Module]
 
@@ -365,3 +375,23 @@ class RegNet(AnyNet):
         widths, depths = np.unique(block_widths, return_counts=True)
         stages = len(widths)
         return widths.tolist(), depths.tolist(), stages, int(powers.max()) + 1, block_widths.tolist(), line.tolist()
+
+
+@BACKBONE_REGISTRY.register()
+def build_regnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> RegNet:
+    """The RegNet of `cfg.MODEL.REGNET`, frozen up to `MODEL.BACKBONE.FREEZE_AT`."""
+    regnet = cfg.MODEL.REGNET
+    return RegNet(
+        stem_class=SimpleStem,
+        stem_width=regnet.STEM_WIDTH,
+        block_class=ResBottleneckBlock,
+        depth=regnet.DEPTH,
+        w_a=regnet.W_A,
+        w_0=regnet.W_0,
+        w_m=regnet.W_M,
+        group_width=regnet.GROUP_WIDTH,
+        se_ratio=regnet.SE_RATIO,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+        norm=regnet.NORM,
+        out_features=regnet.OUT_FEATURES,
+    )

@@ -10,6 +10,7 @@ from det2lite.config import CfgNode
 from det2lite.layers import Conv2d, ShapeSpec, get_norm
 from det2lite.modeling.backbone.backbone import Backbone
 from det2lite.modeling.backbone.build import BACKBONE_REGISTRY
+from det2lite.modeling.backbone.regnet import build_regnet_backbone
 from det2lite.modeling.backbone.resnet import build_resnet_backbone
 from det2lite.utils.errors import BadValue
 from det2lite.utils.fvcore_nn import weight_init
@@ -18,6 +19,7 @@ __all__ = [
     "FPN",
     "LastLevelMaxPool",
     "LastLevelP6P7",
+    "build_regnet_fpn_backbone",
     "build_resnet_fpn_backbone",
     "build_retinanet_resnet_fpn_backbone",
 ]
@@ -172,6 +174,12 @@ def _wrap(cfg: CfgNode, bottom_up: Backbone, top_block: nn.Module) -> FPN:
 def build_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """ResNet, FPN and the pooled P6."""
     return _wrap(cfg, build_resnet_backbone(cfg, input_shape), LastLevelMaxPool())
+
+
+@BACKBONE_REGISTRY.register()
+def build_regnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """RegNet, FPN and the pooled P6."""
+    return _wrap(cfg, build_regnet_backbone(cfg, input_shape), LastLevelMaxPool())
 
 
 @BACKBONE_REGISTRY.register()

@@ -2,8 +2,9 @@ import pytest
 import torch
 import torchvision
 
-from det2lite.layers import FrozenBatchNorm2d
-from det2lite.modeling.backbone import FPN, RegNet
+from det2lite.config import get_cfg
+from det2lite.layers import FrozenBatchNorm2d, ShapeSpec
+from det2lite.modeling.backbone import FPN, RegNet, build_backbone
 from det2lite.modeling.backbone.regnet import (
     AnyNet,
     ResBasicBlock,
@@ -142,3 +143,21 @@ def test_wrong_settings():
         tiny(out_features=["s9"])
     with pytest.raises(ValueError, match="takes"):
         tiny()(torch.zeros(3, 8, 8))
+
+
+def test_by_config():
+    cfg = get_cfg()
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT = "build_regnet_fpn_backbone", 2
+    cfg.MODEL.FPN.IN_FEATURES = ["s1", "s2", "s3", "s4"]
+    cfg.MODEL.REGNET.DEPTH, cfg.MODEL.REGNET.W_A, cfg.MODEL.REGNET.W_0, cfg.MODEL.REGNET.W_M = 13, 36.44, 24, 2.49
+    cfg.MODEL.REGNET.GROUP_WIDTH, cfg.MODEL.REGNET.NORM = 8, "BN"
+    fpn = build_backbone(cfg, ShapeSpec(channels=3))
+    assert {name: shape.stride for name, shape in fpn.output_shape().items()} == {f"p{i}": 2**i for i in range(2, 7)}
+    assert {name: x.shape[-1] for name, x in fpn(torch.zeros(1, 3, 64, 64)).items()} == {
+        "p2": 16, "p3": 8, "p4": 4, "p5": 2, "p6": 1,
+    }  # fmt: skip
+    assert not any(p.requires_grad for p in fpn.bottom_up.s1.parameters())
+    assert all(p.requires_grad for p in fpn.bottom_up.s2.parameters())
+    cfg.MODEL.BACKBONE.NAME = "build_regnet_backbone"
+    cfg.MODEL.REGNET.OUT_FEATURES = ["s4"]
+    assert build_backbone(cfg, ShapeSpec(channels=3)).output_shape()["s4"].channels == 368
