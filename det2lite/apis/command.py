@@ -8,7 +8,7 @@ from pathlib import Path
 
 from det2lite.apis import sources as files
 from det2lite.apis.coco_file import CocoFile
-from det2lite.apis.detector import Detector
+from det2lite.apis.detector import Detector, checked_batch_size
 from det2lite.apis.many import ManyPredictions, Summary
 from det2lite.apis.tiling import Tiling
 from det2lite.apis.video import VIDEO_CODECS, VIDEO_ENDINGS, VideoReader
@@ -86,6 +86,7 @@ def run_plan(
     shown: bool = False,
 ) -> Summary:
     """Predicts on the plan's images, then on its videos, and writes its files."""
+    batch_size = checked_batch_size(detector, batch_size)
     files.make_folders(plan.written)
     coco = CocoFile(detector.classes) if plan.json else None
     job = ManyPredictions(detector, batch_size=batch_size, tiling=tiling, coco=coco, shown=shown)

@@ -145,7 +145,7 @@ class DetectionResult:
         if self.keypoints is not None:
             # COCO counts pixels, we measure continuous positions: half a pixel apart
             shifted = self.keypoints - np.array([0.5, 0.5, 0], dtype=self.keypoints.dtype)
-            for entry, points in zip(found, shifted.reshape(len(self), -1).tolist(), strict=True):
+            for entry, points in zip(found, shifted.reshape(len(self), 3 * shifted.shape[1]).tolist(), strict=True):
                 entry["keypoints"] = points
         return found
 

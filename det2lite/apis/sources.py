@@ -5,7 +5,7 @@ import os
 import tempfile
 import urllib.parse
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from det2lite.apis.inputs import is_address, local_path
@@ -110,7 +110,7 @@ def output_paths(
     numbers: dict[str, int] = {}  # the last number that a name got
     paths = []
     for source in inputs:
-        name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(source).path)) if is_address(source) else source
+        name = _name_of(source)
         stem = name.stem or "image"
         ending = name.suffix if name.suffix.lower() in endings else default
         path, number = folder / f"{stem}{ending}", numbers.get(f"{stem}{ending}", 1)
@@ -123,10 +123,16 @@ def output_paths(
     return paths
 
 
+def _name_of(source: Path | str) -> PurePath:
+    """The name of the file, of an address without its folders."""
+    if not is_address(source):
+        return Path(source)
+    return PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(source).path).rpartition("/")[2])
+
+
 def ending_of(source: Path | str) -> str:
     """The ending of a path's or address's name, in small letters, with its dot."""
-    path = urllib.parse.urlsplit(source).path if is_address(source) else str(source)
-    return os.path.splitext(path)[1].lower()
+    return _name_of(source).suffix.lower()
 
 
 def is_file_name(output: str, endings: Any) -> bool:

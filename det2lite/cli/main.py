@@ -15,6 +15,7 @@ from det2lite.utils.errors import exit_on_user_error
 COMMANDS: dict[str, str] = {
     "train": "train a model on your data or by a config",
     "eval": "evaluate a checkpoint; keep its predictions and pictures of them",
+    "predict": "find objects in images, videos and the camera; pictures and JSON of them",
     "convert": "convert a data set: VOC, YOLO, VIA, LabelMe, CVAT, Cityscapes, images to COCO; on to YOLO, VOC",
     "check": "find faults of a data set before they cost a training; write a cleaned copy",
     "split": "split a COCO file at random or into folds, by class and by group",

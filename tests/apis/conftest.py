@@ -99,10 +99,15 @@ def mask_rcnn(mask_rcnn_checkpoint):
     return init_detector(checkpoint=mask_rcnn_checkpoint, device="cpu", score_threshold=0.1)
 
 
-def scene(height, width, *rectangles):
-    """A grey image BGR with rectangles (x0, y0, x1, y1, channel) of pure colour."""
-    image = np.full((height, width, 3), 60, dtype=np.uint8)
-    for x0, y0, x1, y1, channel in rectangles:
-        image[y0:y1, x0:x1] = 0
-        image[y0:y1, x0:x1, channel] = 255
-    return image
+@pytest.fixture(scope="session")
+def scene():
+    """Makes a grey image BGR with rectangles (x0, y0, x1, y1, channel) of pure colour."""
+
+    def make(height, width, *rectangles):
+        image = np.full((height, width, 3), 60, dtype=np.uint8)
+        for x0, y0, x1, y1, channel in rectangles:
+            image[y0:y1, x0:x1] = 0
+            image[y0:y1, x0:x1, channel] = 255
+        return image
+
+    return make

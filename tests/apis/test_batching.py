@@ -45,10 +45,12 @@ def test_reading_ahead_keeps_the_order_and_its_bounds(workers):
 
 
 def test_a_reader_that_is_left_ends_its_threads():
+    before = set(threading.enumerate())
     reader = read_ahead(lambda index, item: item, range(100), workers=2, ahead=4)
     next(reader)
+    assert set(threading.enumerate()) - before
     reader.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("det2lite-read") and t.is_alive()]
+    assert not set(threading.enumerate()) - before
 
 
 def test_in_order():

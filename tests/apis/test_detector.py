@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +12,9 @@ from det2lite.apis.detector import detector_config
 from det2lite.config import get_cfg
 from det2lite.data import MetadataCatalog
 from det2lite.utils.errors import BadValue, MissingFile, UserError
-from tests.apis.conftest import IDS, NAMES, ROOT, scene
 
+ROOT = Path(__file__).parents[2]
+NAMES, IDS = ["sky", "grass", "fire"], (3, 7, 12)  # of the models in conftest.py
 SIZES = [(40, 60), (60, 40), (50, 50), (41, 60), (64, 100), (40, 59)]
 
 
@@ -36,7 +38,7 @@ def test_batches_give_what_single_images_give(mask_rcnn):
             assert_same(result, expected)
 
 
-def test_what_the_model_pads_alike_shares_a_batch(mask_rcnn, blobs):
+def test_what_the_model_pads_alike_shares_a_batch(mask_rcnn, blobs, scene):
     groups = [mask_rcnn.prepare(0, noise(*size)).group for size in ((40, 60), (40, 59), (60, 40), (40, 58))]
     assert groups[0] == groups[1] == groups[3] and groups[0] != groups[2]
     assert mask_rcnn.prepare(0, noise(40, 60).astype(np.float32)).group != groups[0]
@@ -45,7 +47,7 @@ def test_what_the_model_pads_alike_shares_a_batch(mask_rcnn, blobs):
     assert blobs.model.batches == [3, 3, 1]
 
 
-def test_everything_comes_from_the_checkpoint(blob_checkpoint):
+def test_everything_comes_from_the_checkpoint(blob_checkpoint, scene):
     model = init_detector(checkpoint=blob_checkpoint)
     assert model.class_names == NAMES and model.classes.category_ids == IDS and not model.model.training
     result = inference_detector(model, scene(20, 30, (2, 3, 12, 9, 2), (20, 10, 25, 15, 0)))
@@ -92,14 +94,14 @@ def test_configs_of_every_kind(blob_checkpoint):
     assert detector_config(given, "x.pth").MODEL.WEIGHTS == "x.pth" and given.MODEL.WEIGHTS == ""
 
 
-def test_scores_below_the_threshold_are_left_out(blob_checkpoint):
+def test_scores_below_the_threshold_are_left_out(blob_checkpoint, scene):
     image = scene(20, 30, (2, 3, 12, 9, 2), (15, 3, 25, 9, 1))
     image[3:6, 20:25] = 60  # an L that fills three quarters of its box
     for threshold, count in ((None, 2), (0.75, 2), (0.76, 1)):
         assert len(init_detector(checkpoint=blob_checkpoint, score_threshold=threshold)(image)) == count
 
 
-def test_mistakes(blobs, blob_checkpoint, tmp_path):
+def test_mistakes(blobs, blob_checkpoint, tmp_path, scene):
     torch.save({"model": {"weight": torch.ones(1)}}, tmp_path / "foreign.pth")
     for call, words in (
         (lambda: init_detector(), "which model"),
@@ -117,7 +119,7 @@ def test_mistakes(blobs, blob_checkpoint, tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_one_image_several_and_none(blobs, tmp_path):
+def test_one_image_several_and_none(blobs, tmp_path, scene):
     path = tmp_path / "名 前.png"
     cv2.imencode(".png", scene(9, 9, (1, 1, 4, 4, 0)))[1].tofile(path)
     one = inference_detector(blobs, path)
@@ -128,7 +130,7 @@ def test_one_image_several_and_none(blobs, tmp_path):
     assert len(blobs(scene(1, 1, (0, 0, 1, 1, 0)))) == 1
 
 
-def test_a_stream_goes_on_behind_broken_images(blobs, tmp_path):
+def test_a_stream_goes_on_behind_broken_images(blobs, tmp_path, scene):
     (tmp_path / "text.jpg").write_text("no image")
     sources = [scene(5, 5), tmp_path / "text.jpg", scene(7, 7, (0, 0, 3, 3, 0)), tmp_path / "gone.jpg", scene(5, 5)]
     found = list(blobs.stream(sources, batch_size=2))

@@ -68,3 +68,24 @@ def test_videos_that_are_none(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(BadValue, match="cannot be opened"):
         video.open_video(str(tmp_path / "text.mp4"))
+
+
+def test_a_video_is_read_by_its_name_and_closed(tmp_path):
+    writer = video.VideoWriter(tmp_path / "v.avi", 10, (64, 48))
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.close()
+    with video.VideoReader(tmp_path / "v.avi") as reader:
+        assert [frame.shape for frame in reader] == [(48, 64, 3)] and reader.decoded == 1
+    assert not reader.capture.isOpened()
+
+
+def test_a_video_that_ends_within_a_frame(tmp_path):
+    writer = video.VideoWriter(tmp_path / "v.avi", 10, (64, 48))
+    for seed in range(10):
+        writer.write(np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    writer.close()
+    content = (tmp_path / "v.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    with video.VideoReader(tmp_path / "cut.avi") as reader:
+        count = len(list(reader))
+    assert 0 < count < 10 and reader.broken >= 9 - count

@@ -1,0 +1,75 @@
+import asyncio
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from det2lite.apis import async_inference_detector, inference_detector
+from det2lite.utils.errors import BadValue, UserError
+
+
+def noise(height, width, seed):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_results_are_those_of_the_plain_call(mask_rcnn):
+    images = [noise(40, 60 + 20 * (seed % 2), seed) for seed in range(7)]
+    expected = inference_detector(mask_rcnn, images)
+
+    async def both():
+        together = await async_inference_detector(mask_rcnn, images, batch_size=2)
+        each = await asyncio.gather(*(async_inference_detector(mask_rcnn, image) for image in images))
+        return together, each
+
+    for results in asyncio.run(both()):
+        for result, plain in zip(results, expected, strict=True):
+            assert len(result) == len(plain) and np.allclose(result.boxes, plain.boxes, atol=1e-3)
+
+
+def test_reading_goes_on_while_the_model_works(blobs, scene, tmp_path, monkeypatch):
+    paths = []
+    for number in range(6):
+        paths.append(tmp_path / f"{number}.png")
+        cv2.imwrite(str(paths[-1]), scene(8, 8, (0, 0, number + 1, 4, 1)))
+    working, read_meanwhile = threading.Event(), []
+    prepare, forward = blobs.prepare, blobs.model.forward
+
+    def watched_prepare(index, source):
+        read_meanwhile.append(working.is_set())
+        return prepare(index, source)
+
+    def slow_forward(batch):
+        working.set()
+        time.sleep(0.05)
+        working.clear()
+        return forward(batch)
+
+    monkeypatch.setattr(blobs, "prepare", watched_prepare)
+    monkeypatch.setattr(blobs.model, "forward", slow_forward)
+    results = asyncio.run(async_inference_detector(blobs, paths, batch_size=1))
+    assert [result.boxes[0, 2] for result in results] == [1, 2, 3, 4, 5, 6]
+    assert any(read_meanwhile)
+
+
+def test_the_event_loop_is_not_held_up(blobs, scene, monkeypatch):
+    forward = blobs.model.forward
+    monkeypatch.setattr(blobs.model, "forward", lambda batch: time.sleep(0.2) or forward(batch))
+
+    async def count_meanwhile():
+        turns, waiting = 0, asyncio.ensure_future(async_inference_detector(blobs, scene(4, 4)))
+        while not waiting.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        return turns
+
+    assert asyncio.run(count_meanwhile()) > 3
+
+
+def test_mistakes_and_nothing(blobs, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        asyncio.run(async_inference_detector(blobs, [tmp_path / "gone.png"]))
+    with pytest.raises(BadValue, match="at least 1"):
+        asyncio.run(async_inference_detector(blobs, [], batch_size=0))
+    assert asyncio.run(async_inference_detector(blobs, [])) == []
