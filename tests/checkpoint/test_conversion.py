@@ -14,7 +14,6 @@ from det2lite.checkpoint.conversion import TORCHVISION_SETTINGS, convert_torchvi
 from det2lite.config import get_cfg
 from det2lite.layers import ShapeSpec
 from det2lite.modeling import build_backbone
-from det2lite.modeling.backbone.regnet import RegNet, ResBottleneckBlock, SimpleStem
 from det2lite.utils.errors import BadValue, UserError
 
 TOOL = Path(__file__).parents[2] / "tools" / "convert-torchvision-to-d2.py"
@@ -127,24 +126,23 @@ def test_what_cannot_be_converted(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth"]
 
 
-def test_pycls_regnet(tmp_path, caplog):
-    """A RegNetX-4.0GF as pycls saves it: `model_state` with the names below the backbone, and a classifier."""
-    options = {"depth": 23, "w_a": 38.65, "w_0": 96, "w_m": 2.43, "group_width": 40}
-    parts = {"stem_class": SimpleStem, "stem_width": 32, "block_class": ResBottleneckBlock}
+@pytest.mark.parametrize("kind, width", [("regnetx", 40), ("regnety", 64)])
+def test_pycls_regnet(kind, width, tmp_path, caplog):
+    """As pycls saves it: `model_state` with the names below the backbone, and a classifier."""
+    cfg = model_zoo.get_config(f"new_baselines/mask_rcnn_{kind}_4gf_dds_FPN_100ep_LSJ.yaml")
+    model = torch.nn.Module()
     with torch.device("meta"):
-        source = RegNet(**parts, **options)
-        model = torch.nn.Module()
-        model.backbone = torch.nn.Module()
-        model.backbone.bottom_up = RegNet(**parts, **options, norm="FrozenBN")
+        model.backbone = build_backbone(cfg)
     state = {}
-    for number, (name, tensor) in enumerate(source.state_dict().items(), 1):
-        state[name] = torch.tensor(float(number)).expand(tensor.shape)
+    for number, (name, tensor) in enumerate(model.backbone.bottom_up.state_dict().items(), 1):
+        state[name] = torch.tensor(float(number)).to(tensor.dtype).expand(tensor.shape)
     assert {"stem.conv.weight", "s1.b1.proj.weight", "s1.b1.bn.weight", "s1.b1.f.a.weight"} <= set(state)
-    assert tuple(state["s4.b2.f.b.weight"].shape) == (1360, 40, 3, 3)
+    assert ("s1.b1.f.se.f_ex.0.weight" in state) == (kind == "regnety")
+    assert state["s4.b1.f.b.weight"].shape[1] == width
     torch.save({"epoch": 99, "model_state": {**state, "head.fc.weight": torch.zeros(1)}}, tmp_path / "model.pyth")
     model.to_empty(device="cpu")
     DetectionCheckpointer(model).load(str(tmp_path / "model.pyth"))
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, state[name.removeprefix("backbone.bottom_up.")]), name
+    for name, value in model.backbone.bottom_up.state_dict().items():
+        assert torch.equal(value, state[name]), name
     (table,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "unexpected  head.fc.weight" in table and "missing" not in table.split("Missing")[0]
+    assert "unexpected  head.fc.weight" in table and "bottom_up" not in table
