@@ -16,7 +16,7 @@ from det2lite.checkpoint.key_maps import torchvision
 from det2lite.utils.checksums import check_name
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
-from det2lite.utils.safe_pickle import load_pickle
+from det2lite.utils.safe_pickle import load_pickle, torch_globals, without_placeholders
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +63,10 @@ def _load(path: str, mmap: bool) -> Any:
             is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
         if path.endswith(".pkl") and not is_zip:
             return load_pickle(path)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(torch_globals()):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a plain pickle; the error says so
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_zip)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_zip)
+        return without_placeholders(loaded)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
@@ -84,6 +85,8 @@ def _refusal(path: str, reason: str) -> str:
     # torch explains over many lines how to switch the safety off; the name of what was refused is what matters
     if match := re.search(r"GLOBAL (\S+)", reason):
         return f"{path} asks for {match[1]}, which could run code; only weights and plain data are loaded"
+    if match := re.search(r"[^.:\n]* (are not read|as data|without size|without a dtype)\b", reason):
+        return f"{path}: {match[0].strip()}; only weights and plain data are loaded"
     return f"{path} is no checkpoint: it was written neither by torch.save nor as a .pkl of arrays"
 
 

@@ -162,11 +162,27 @@ def _resolved(value: Any, seen: dict[int, Any]) -> Any:
         return seen.get(id(value), value)
     seen[id(value)] = value
     if isinstance(value, tuple):
-        seen[id(value)] = tuple(_resolved(v, seen) for v in value)
+        resolved = tuple(_resolved(v, seen) for v in value)
+        if any(new is not old for new, old in zip(resolved, value, strict=True)):  # else it stays a torch.Size, say
+            seen[id(value)] = resolved
     else:
         for key in list(value) if isinstance(value, dict) else range(len(value)):
             value[key] = _resolved(value[key], seen)
     return seen[id(value)]
+
+
+def torch_globals() -> list[tuple[Callable, str]]:
+    """What `torch.serialization.safe_globals` takes so that `torch.load` reads numpy arrays and scalars as safely.
+
+    Its result has placeholders for them; `without_placeholders` replaces these.
+    """
+    admitted = [(build, f"{module}.{name}") for (module, name), build in _ADMITTED.items() if module != "builtins"]
+    return [*admitted, *((kind, f"{__name__}.{kind.__name__}") for kind in (_Dtype, _Array))]
+
+
+def without_placeholders(loaded: Any) -> Any:
+    """What was loaded with `torch_globals`, its arrays and scalars made numpy's."""
+    return _resolved(loaded, {id(None): None})
 
 
 def load_pickle(file: str | os.PathLike | IO[bytes]) -> Any:
@@ -186,7 +202,7 @@ def load_pickle(file: str | os.PathLike | IO[bytes]) -> Any:
     name = str(getattr(file, "name", "pickle"))
     try:
         loaded = _Unpickler(file, name).load()
-        return _resolved(loaded, {id(None): None})
+        return without_placeholders(loaded)
     except UserError:
         raise
     except Exception as error:  # a broken pickle raises nearly anything

@@ -89,6 +89,31 @@ def test_torch_file_named_pkl_and_pycls(tmp_path):
     assert same(got["model"]) and got["matching_heuristics"]
 
 
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_numpy_in_torch_files(options, tmp_path):
+    """As other trainers leave in theirs: a best metric, a list of indices, weights as arrays."""
+    content = {
+        "model": {**WEIGHTS, "b": np.ones((2, 3), "float32")},
+        "best": np.float64(41.5),
+        "meta": {"seen": [np.int64(7), (np.bool_(True), "x")], "size": torch.Size([1, 2]), "order": np.arange(3)},
+        "cls": {"a", "b"},
+    }
+    got = read_checkpoint(save_torch(content, tmp_path / "x.pth", **options))
+    assert same(got["model"], {**WEIGHTS, "b": np.ones((2, 3), "float32")})
+    assert got["best"] == 41.5 and isinstance(got["best"], np.float64) and got["cls"] == {"a", "b"}
+    assert got["meta"]["seen"] == [7, (True, "x")] and got["meta"]["order"].tolist() == [0, 1, 2]
+    assert type(got["meta"]["size"]) is torch.Size
+    assert not any("numpy" in str(entry) for entry in torch.serialization.get_safe_globals())
+
+
+@pytest.mark.parametrize("value", [np.array([object], dtype=object), np.zeros(1, [("a", "f4")])])
+def test_arrays_that_could_point_anywhere(value, tmp_path):
+    path = save_torch({"model": WEIGHTS, "x": value}, tmp_path / "x.pth")
+    with pytest.raises(UserError) as error:
+        read_checkpoint(path)
+    assert "x.pth: arrays of type" in str(error.value) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("save", [save_pickle, save_torch])
 @pytest.mark.parametrize("name", ["x.pkl", "x.pth"])
 def test_hostile_content_is_not_executed(save, name, tmp_path):
