@@ -263,7 +263,7 @@ def config_of(config: CfgNode | str | os.PathLike, *, trained: bool = False) -> 
         cfg = get_cfg()
         cfg.merge_from_file(name)
         return cfg
-    return model_zoo.get_config(name if name.endswith(".yaml") else f"{name}.yaml", trained=trained)
+    return model_zoo.get_config(name if name.endswith((".yaml", ".py")) else f"{name}.yaml", trained=trained)
 
 
 def _carried_config(weights: str | None) -> CfgNode:

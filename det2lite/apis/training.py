@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from det2lite import engine
 from det2lite.apis.detector import config_of, detector_config
 from det2lite.config import CfgNode
-from det2lite.engine import DefaultTrainer, check_training_config, default_setup, evaluate_weights
+from det2lite.engine import DefaultTrainer, check_training_config, evaluate_weights
 from det2lite.utils.errors import BadValue
 
 
@@ -34,8 +35,8 @@ def train(
     cfg.freeze()
     if not resume and os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
         raise BadValue(f"{cfg.OUTPUT_DIR} holds a run already: resume=True goes on with it, or take another output_dir")
+    engine.default_setup(cfg, {"resume": resume})
     check_training_config(cfg)
-    default_setup(cfg, {"resume": resume})
     trainer = trainer_class(cfg)
     trainer.resume_or_load(resume=resume)
     return trainer.train()
