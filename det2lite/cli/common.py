@@ -40,7 +40,6 @@ def merge_from_checkpoint(cfg: CfgNode, weights: str) -> dict:
         raise BadValue(f"{weights} carries no config of its own; give --config-file FILE")
     cfg.merge_from_text(run["config"], f"the config in {weights}")
     cfg.MODEL.DEVICE = "auto"
-    cfg.MODEL.WEIGHTS = weights
     cfg.DATASETS.REGISTER = [_found_again(entry, weights) for entry in cfg.DATASETS.REGISTER]
     return run
 

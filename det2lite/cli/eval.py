@@ -7,7 +7,10 @@ import argparse
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
+from typing import Any
 
+from det2lite.config import CfgNode
 from det2lite.engine.arguments import KeyValueParser as make_parser  # noqa: F401 - takes KEY VALUE pairs
 from det2lite.engine.arguments import add_launch_arguments
 from det2lite.utils.errors import BadValue
@@ -52,14 +55,14 @@ def run(args: argparse.Namespace) -> None:
     check_flags(args)
     with contextlib.ExitStack() as stack:
         work_dir = args.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="det2lite-eval-"))
-        cfg, class_names = set_up(args, work_dir)
+        cfg = set_up(args, work_dir)
         launch(
             evaluate,
             args.num_gpus,
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
-            args=(cfg, args, work_dir, class_names),
+            args=(cfg, args, work_dir),
         )
 
 
@@ -85,8 +88,8 @@ def check_flags(args: argparse.Namespace) -> None:
                 raise BadValue(f"{flag} {path} is there already: give --overwrite to replace it, or another name")
 
 
-def set_up(args: argparse.Namespace, work_dir: str) -> tuple:
-    """The config, frozen, and the names of the model's classes; data that has to be converted is in `work_dir`."""
+def set_up(args: argparse.Namespace, work_dir: str) -> CfgNode:
+    """The config, frozen; data that has to be converted is in `work_dir`."""
     from det2lite.apis.classes import classes_of
     from det2lite.checkpoint.run_info import read_run_info
     from det2lite.cli.common import config_of
@@ -116,13 +119,13 @@ def set_up(args: argparse.Namespace, work_dir: str) -> tuple:
         for line in story:
             logger.info(line)
     cfg.freeze()
-    return cfg, list(classes.names)
+    return cfg
 
 
-def evaluate(cfg, args: argparse.Namespace, work_dir: str, class_names: list[str]) -> None:
+def evaluate(cfg: CfgNode, args: argparse.Namespace, work_dir: str) -> None:
     """The evaluation itself, in each process."""
     from det2lite.engine import evaluate_weights
-    from det2lite.engine.own_evaluation import Kept, check_class_names, evaluator_maker
+    from det2lite.engine.own_evaluation import Kept, evaluator_maker
     from det2lite.engine.setup import set_float32_precision
     from det2lite.utils import comm
     from det2lite.utils.env import setup_environment
@@ -148,19 +151,12 @@ def evaluate(cfg, args: argparse.Namespace, work_dir: str, class_names: list[str
         tasks=args.eval,
         metrics=not args.format_only,
     )
-    make = evaluator_maker(cfg, kept)
-
-    def make_checked(name: str):
-        evaluator = make(name)
-        check_class_names(class_names, name)
-        return evaluator
-
-    results = evaluate_weights(cfg, make_evaluator=make_checked)
+    results = evaluate_weights(cfg, make_evaluator=evaluator_maker(cfg, kept))
     if comm.is_main_process():
         tell(results, args)
 
 
-def tell(results, args: argparse.Namespace) -> None:
+def tell(results: Mapping[str, Any], args: argparse.Namespace) -> None:
     """Writes the metrics into --output, and says what is where."""
     import json
     import math

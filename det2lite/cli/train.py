@@ -122,10 +122,10 @@ def plan(args: argparse.Namespace) -> CfgNode:
 
 def merge_own(cfg: CfgNode, args: argparse.Namespace) -> None:
     """What the command line says of the config, which wins over all else."""
-    if args.weights and (args.model or args.config_file):
+    if args.weights:
         cfg.MODEL.WEIGHTS = args.weights
-    elif args.weights:  # the config is the checkpoint's, but this is another run
-        cfg.OUTPUT_DIR = get_cfg().OUTPUT_DIR
+        if not (args.model or args.config_file):  # the config is the checkpoint's, but this is another run
+            cfg.OUTPUT_DIR = get_cfg().OUTPUT_DIR
     if args.output:
         cfg.OUTPUT_DIR = args.output
     cfg.merge_from_list(args.opts)

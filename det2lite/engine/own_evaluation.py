@@ -108,17 +108,6 @@ def set_up_test_data(
     return story
 
 
-def check_class_names(class_names: Sequence[str], dataset_name: str) -> None:
-    """Raises `BadValue` where a data set calls its classes otherwise than the model does."""
-    known = list(MetadataCatalog.get(dataset_name).get("thing_classes", []))
-    if class_names and known and len(known) == len(class_names) and known != list(class_names):
-        index = next(i for i, pair in enumerate(zip(known, class_names, strict=True)) if pair[0] != pair[1])
-        raise BadValue(
-            f"class {index} is {class_names[index]!r} for the model, but {known[index]!r} in data set {dataset_name!r};"
-            " the data must list the model's classes in the model's order"
-        )
-
-
 def _image_files(
     images: Sequence[str], work_dir: str, categories: Sequence[Mapping]
 ) -> tuple[tuple[str, str], list[str]]:

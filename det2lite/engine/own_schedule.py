@@ -90,6 +90,7 @@ def _batch_for(cfg: CfgNode, num_images: int, machine: Machine) -> tuple[int, st
 
 def set_class_count(cfg: CfgNode, num_classes: int) -> None:
     """Sets the number of thing classes in every head."""
+    cfg.MODEL.NUM_CLASSES = num_classes
     for name, node in cfg.MODEL.items():
         if isinstance(node, CfgNode) and "NUM_CLASSES" in node and name != "SEM_SEG_HEAD":
             node.NUM_CLASSES = num_classes

@@ -5,25 +5,7 @@ import pytest
 import torch
 
 from det2lite.checkpoint import DetectionCheckpointer
-from det2lite.cli import main as cli
 from det2lite.config import get_cfg
-
-
-@pytest.fixture
-def det2lite(capsys):
-    """`det2lite(*words)` runs the command; returns what it printed."""
-
-    def run(*words, status=0):
-        if status:
-            with pytest.raises(SystemExit) as caught:
-                cli.main([*words])
-            assert caught.value.code == status
-        else:
-            assert cli.main([*words]) == 0
-        shown = capsys.readouterr()
-        return shown.err if status else shown.out
-
-    return run
 
 
 def test_a_model_of_the_zoo(det2lite):
