@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "convert": "convert a data set: VOC, YOLO, VIA, LabelMe, CVAT, Cityscapes, images to COCO; on to YOLO, VOC",
     "check": "find faults of a data set before they cost a training; write a cleaned copy",
     "split": "split a COCO file at random or into folds, by class and by group",
+    "export": "write a trained model as TorchScript or ONNX, and compare it with the model",
     "config": "print a config with everything filled in, and who set what",
     "env": "versions, devices, libraries, what is missing for what, which data sets are found",
 }

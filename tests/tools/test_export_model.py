@@ -44,30 +44,51 @@ def run(*arguments):
     tool.main(["--config-file", "tiny.yaml", *arguments])
 
 
-@pytest.mark.parametrize("kind", ["torchscript", "onnx"])
-def test_writes_and_compares(kind, folder, capsys):
-    if kind == "onnx":
+@pytest.mark.parametrize("flags", [(), ("--format", "onnx"), ("--export-method", "scripting")])
+def test_writes_and_compares(flags, folder, capsys):
+    if "onnx" in flags:
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnx")
-    run("--format", kind, "--output", "out/model", "--sample-image", "picture.png")
+    run(*flags, "--output", "out", "--sample-image", "picture.png")
     out = capsys.readouterr().out
     _, found, table = out.partition("on an image of (64, 77)")  # before it, what loggers of other tests print
     assert found
     differences = {line.split()[0]: float(line.split()[-1]) for line in table.splitlines()[1:]}
     assert set(differences) == {"pred_boxes", "pred_classes", "scores", "image_size"}
     assert max(differences.values()) < 1e-2 and "(0, 4)" not in out
-    assert (folder / "out" / "model").stat().st_size > 1e6
+    assert [path.name for path in (folder / "out").iterdir()] == ["model.onnx" if "onnx" in flags else "model.ts"]
+
+
+def test_config_of_the_checkpoint(folder, capsys):
+    cfg = get_cfg()
+    cfg.merge_from_file("tiny.yaml")
+    content = torch.load("weights.pth")
+    torch.save({**content, "run": {"config": cfg.dump()}}, "own.pth")
+    tool.main(["--weights", "own.pth", "--output", "own.ts", "--sample-image", "picture.png", "MODEL.DEVICE", "cpu"])
+    assert "own.ts" in capsys.readouterr().out and (folder / "own.ts").exists()
 
 
 def test_mistakes(folder, capsys):
+    (folder / "there.ts").write_text("mine")
+    (folder / "file").write_text("mine")
     for arguments, words in [
         (["MODEL.WEIGHTS", ""], "MODEL.WEIGHTS"),
         (["MODEL.WEIGHTS", "none.pth"], "none.pth"),
         (["--sample-image", "none.png"], "none.png"),
         (["DATASETS.TEST", "()"], "--sample-image"),
+        (["--run-eval", "DATASETS.TEST", "()"], "DATASETS.TEST"),
+        (["--format", "caffe2"], "onnx"),
+        (["--export-method", "caffe2_tracing"], "onnx"),
+        (["--export-method", "scripting", "--format", "onnx"], "tracing"),
+        (["--output", "model.onnx"], "another format"),
+        (["--output", "there.ts"], "--overwrite"),
+        (["--output", "file/model.ts"], "--output"),
     ]:
         with pytest.raises(SystemExit) as stopped:
             run("--output", "model", *arguments)
         error = capsys.readouterr().err
         assert stopped.value.code == 1 and words in error.splitlines()[-1]
-    assert not (folder / "model").exists()
+    assert not list(folder.glob("model/*")) and (folder / "there.ts").read_text() == "mine"
+    with pytest.raises(SystemExit):
+        tool.main(["--output", "model"])
+    assert "--weights" in capsys.readouterr().err
