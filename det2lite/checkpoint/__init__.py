@@ -2,6 +2,7 @@
 
 from fvcore.common.checkpoint import Checkpointer
 
+from det2lite.checkpoint.conversion import convert_torchvision
 from det2lite.checkpoint.detection_checkpoint import DetectionCheckpointer
 from det2lite.checkpoint.periodic import PeriodicCheckpointer
 from det2lite.checkpoint.random_state import get_random_state, set_random_state
@@ -13,6 +14,7 @@ __all__ = [
     "Checkpointer",
     "DetectionCheckpointer",
     "PeriodicCheckpointer",
+    "convert_torchvision",
     "get_random_state",
     "read_run_info",
     "set_random_state",

@@ -66,7 +66,8 @@ def _in_local_zoo(url: str) -> str | None:
 
 
 def _cannot_download(url: str, error: Exception) -> MissingFile:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = str(getattr(error, "reason", error)) or type(error).__name__  # URLError's text is its repr
+    reason = reason.splitlines()[0]
     relative = _relative_to_zoo(url)
     place = f"put it at ${MODEL_ZOO_ENV}/{relative}" if relative else "give its path instead"
     return MissingFile(
