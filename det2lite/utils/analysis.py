@@ -9,11 +9,12 @@ from fvcore.nn import parameter_count, parameter_count_table
 from torch import nn
 
 from det2lite.utils.fvcore_nn import fvcore
-from det2lite.utils.tensor_inputs import TensorInputs
+from det2lite.utils.tensor_inputs import TensorInputs, find_tensors
 
 __all__ = [
     "FlopCountAnalysis",
     "activation_count_operators",
+    "find_unused_parameters",
     "flop_count_operators",
     "parameter_count",
     "parameter_count_table",
@@ -90,3 +91,19 @@ def activation_count_operators(model: nn.Module, inputs: list, **kwargs: Any) ->
     inputs: `list[dict]`. kwargs: further handles of `fvcore`, by operator.
     """
     return _count(model, inputs, fvcore.nn.ActivationCountAnalysis, 1e6, **kwargs)
+
+
+def find_unused_parameters(model: nn.Module, inputs: Any) -> list[str]:
+    """Names of the parameters that have no influence on what the model returns, such as its losses in training.
+
+    inputs: what the model is called with, as one argument. Gradients that are there are kept; frozen parameters have
+    none, and count as used.
+    """
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    with torch.enable_grad():
+        sums = [tensor.sum() for tensor in find_tensors(model(inputs)) if tensor.requires_grad]
+        total = torch.stack(sums).sum() if sums else None
+    if total is None or not parameters:
+        return list(parameters)
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    return [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]

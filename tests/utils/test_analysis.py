@@ -6,6 +6,7 @@ from det2lite.structures import Boxes, Instances
 from det2lite.utils.analysis import (
     FlopCountAnalysis,
     activation_count_operators,
+    find_unused_parameters,
     flop_count_operators,
     parameter_count,
     parameter_count_table,
@@ -65,3 +66,23 @@ def test_tensors_are_found_in_structures(inputs):
     outputs = adapter(torch.zeros(3, 10, 8))
     assert sorted(tuple(t.shape) for t in outputs) == [(5,), (5, 4)]
     assert find_tensors({"a": [], "b": "text", "c": (None, 3)}) == []
+
+
+def test_unused_parameters_are_those_without_influence():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused, self.frozen = (nn.Linear(2, 2) for _ in range(3))
+            self.frozen.requires_grad_(False)
+
+        def forward(self, batch):
+            return {"loss": self.used(batch[0]["x"]).sum(), "count": torch.tensor(3)}
+
+    model = Model()
+    batch = [{"x": torch.ones(1, 2)}]
+    assert find_unused_parameters(model, batch) == ["unused.weight", "unused.bias"]
+    assert model.used.weight.grad is None
+    with torch.no_grad():
+        assert find_unused_parameters(model, batch) == ["unused.weight", "unused.bias"]
+    model.forward = lambda batch: {"loss": torch.tensor(0.0)}
+    assert len(find_unused_parameters(model, batch)) == 4
