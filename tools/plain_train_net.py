@@ -39,6 +39,7 @@ def train(cfg, model, resume=False):
     from det2lite.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
     from det2lite.data import build_detection_train_loader
     from det2lite.engine import LoopState, check_class_count, check_training_config, default_writers
+    from det2lite.engine.checks import check_classes_of_data, check_classes_of_weights, warn_of_foreign_classes
     from det2lite.engine.run_state import keep_random_state
     from det2lite.solver import build_lr_scheduler, build_optimizer
     from det2lite.utils import comm
@@ -48,6 +49,7 @@ def train(cfg, model, resume=False):
     max_iter, period = cfg.SOLVER.MAX_ITER, cfg.TEST.EVAL_PERIOD
     data_loader = build_detection_train_loader(cfg)
     check_class_count(cfg, cfg.DATASETS.TRAIN)
+    check_classes_of_data(cfg)
     optimizer = build_optimizer(cfg, model)
     scheduler = build_lr_scheduler(cfg, optimizer)
     loop_state = LoopState(data_loader)
@@ -56,7 +58,11 @@ def train(cfg, model, resume=False):
     )
     checkpointer.attach_config(cfg)
     resume = resume and checkpointer.has_checkpoint()
+    if resume:
+        check_classes_of_weights(cfg, checkpointer.get_checkpoint_file(), cfg.DATASETS.TRAIN[:1], "resume")
     loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    if not resume:
+        warn_of_foreign_classes(cfg, loaded)
     start_iter = loaded["iteration"] + 1 if resume else 0
     periodic_checkpointer = PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_iter=max_iter)
     writers = default_writers(cfg.OUTPUT_DIR, max_iter) if comm.is_main_process() else []

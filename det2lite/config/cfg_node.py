@@ -11,6 +11,8 @@ from det2lite.config.versions import CURRENT_VERSION, guess_version, rename_keys
 from det2lite.config.yaml_reader import load_config_file, parse_yaml
 from det2lite.utils.errors import BadValue, UnknownName, close_names
 
+NUMBER_OR_WORD = ("MODEL.NUM_CLASSES",)  # keys whose values are of several types; who reads them checks them
+
 
 class CfgNode(YacsNode):
     """A yacs node with `_BASE_` files, safe YAML, and errors that name the key, the file and the closest known key."""
@@ -78,7 +80,8 @@ class CfgNode(YacsNode):
                     raise BadValue(f"{where}{full_key} is a group of keys, got {_shown(value)}")
                 yield from self[key]._changes(value, f"{full_key}.", where, root)
             elif key in self:
-                yield self, key, _coerce(value, self[key], f"{where}{full_key}")
+                old = None if full_key in NUMBER_OR_WORD else self[key]
+                yield self, key, _coerce(value, old, f"{where}{full_key}")
             elif self.is_new_allowed():
                 yield self, key, type(self)(value) if isinstance(value, dict) else value
             elif root.key_is_renamed(full_key):

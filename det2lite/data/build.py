@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from det2lite.config import configurable
+from det2lite.data.class_lists import thing_count, with_class_counts
 from det2lite.data.common import DatasetFromList, MapDataset, aspect_group
 from det2lite.data.dataset_mapper import DatasetMapper
 from det2lite.data.datasets.register_coco import register_coco_files
@@ -20,6 +21,7 @@ from det2lite.data.gather import (
     load_proposals_into_dataset,
     print_instances_class_histogram,
 )
+from det2lite.data.preflight.samples import stop_on_samples
 from det2lite.data.samplers import (
     InferenceSampler,
     RandomSubsetTrainingSampler,
@@ -180,6 +182,15 @@ def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -
             proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
         )
     if mapper is None:
+        counted = thing_count(with_class_counts(cfg))
+        stop_on_samples(
+            cfg.DATASETS.TRAIN,
+            dataset,
+            learns=True,
+            masks=cfg.MODEL.MASK_ON,
+            keypoints=cfg.MODEL.KEYPOINT_ON,
+            class_count=counted and counted[1],
+        )
         mapper = DatasetMapper(cfg, True)
     if sampler is None and not isinstance(dataset, IterableDataset):
         name = cfg.DATALOADER.SAMPLER_TRAIN
@@ -241,6 +252,8 @@ def _test_loader_from_config(cfg, dataset_name: str | Sequence[str], mapper=None
     if cfg.MODEL.LOAD_PROPOSALS:
         proposal_files = [cfg.DATASETS.PROPOSAL_FILES_TEST[list(cfg.DATASETS.TEST).index(name)] for name in names]
     dataset = get_detection_dataset_dicts(names, filter_empty=False, proposal_files=proposal_files)
+    if mapper is None:
+        stop_on_samples(names, dataset, learns=False)
     return {
         "dataset": dataset,
         "mapper": DatasetMapper(cfg, False) if mapper is None else mapper,

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
+from det2lite.data.preflight.samples import stop_on_layout
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
@@ -148,6 +149,7 @@ def get_detection_dataset_dicts(
     for name, dicts in zip(names, datasets, strict=True):
         if not len(dicts):
             raise NoSamples(f"data set {name!r} is empty: its loader returned no images")
+        stop_on_layout(name, dicts)
     if proposal_files is not None:
         if len(proposal_files) != len(names):
             raise BadValue(f"{len(names)} data sets but {len(proposal_files)} proposal files: give one for each")

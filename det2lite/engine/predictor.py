@@ -10,6 +10,7 @@ from det2lite.checkpoint import DetectionCheckpointer
 from det2lite.config import CfgNode
 from det2lite.data import Metadata, MetadataCatalog
 from det2lite.data import transforms as T
+from det2lite.engine.checks import resolve_class_counts
 from det2lite.modeling import build_model
 from det2lite.utils.errors import BadValue
 
@@ -29,7 +30,7 @@ class DefaultPredictor:
     batch_size = 8  # images of 800 x 1333 pixels at once: about 10 GB with ResNet-50-FPN
 
     def __init__(self, cfg: CfgNode) -> None:
-        self.cfg = cfg.clone()
+        self.cfg = resolve_class_counts(cfg.clone())
         self.model = build_model(self.cfg)
         self.model.eval()
         loaded = DetectionCheckpointer(self.model).load(cfg.MODEL.WEIGHTS, strict=True)

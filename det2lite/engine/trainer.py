@@ -16,7 +16,14 @@ from det2lite.checkpoint.random_state import set_random_state
 from det2lite.config import CfgNode
 from det2lite.data import build_detection_test_loader, build_detection_train_loader
 from det2lite.engine import hooks
-from det2lite.engine.checks import check_class_count, warn_of_frozen_random_layers
+from det2lite.engine.checks import (
+    check_class_count,
+    check_classes_of_data,
+    check_classes_of_weights,
+    resolve_class_counts,
+    warn_of_foreign_classes,
+    warn_of_frozen_random_layers,
+)
 from det2lite.engine.run_state import data_state, move_data_loader
 from det2lite.engine.scaling import scale_to_workers
 from det2lite.engine.setup import create_ddp_model, default_writers, ensure_logging
@@ -58,10 +65,11 @@ class DefaultTrainer(TrainerBase):
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         ensure_logging()
-        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        cfg = resolve_class_counts(self.auto_scale_workers(cfg, comm.get_world_size()))
 
         data_loader = self.build_train_loader(cfg)
         check_class_count(cfg, cfg.DATASETS.TRAIN)  # reading a data set may be what tells its classes
+        check_classes_of_data(cfg)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         model = create_ddp_model(model, broadcast_buffers=False)
@@ -118,6 +126,9 @@ class DefaultTrainer(TrainerBase):
     def resume_or_load(self, resume: bool = True) -> None:
         """With `resume` and a checkpoint in OUTPUT_DIR, goes on behind it; else loads MODEL.WEIGHTS alone."""
         resumes = resume and self.checkpointer.has_checkpoint()
+        if resumes:
+            last = self.checkpointer.get_checkpoint_file()
+            check_classes_of_weights(self.cfg, last, self.cfg.DATASETS.TRAIN[:1], "resume")
         rest = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if resumes:
             if "optimizer" in rest:
@@ -127,6 +138,7 @@ class DefaultTrainer(TrainerBase):
             return
         if resume:
             logger.info("No checkpoint in %s to resume from: starting at iteration 0", self.cfg.OUTPUT_DIR)
+        warn_of_foreign_classes(self.cfg, rest)
         warn_of_frozen_random_layers(self.cfg, self.model)
 
     def _resume_plain_checkpoint(self) -> None:

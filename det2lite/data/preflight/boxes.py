@@ -7,6 +7,7 @@ import numpy as np
 EDGE = 1.0  # pixels that a box or polygon may stand out of its image: rounding, and labels drawn along the rim
 FEWEST_BOXES = 4  # that statistics need
 XYXY_SHARE = 0.99  # of the boxes that must fit their images when they are read as corners
+SMALLEST_IMAGE = 8  # pixels of a side, from which on a box of less than one pixel is strange
 BEYOND_SHARE = 0.2  # of the boxes that must not fit when they are read as corner and size
 
 
@@ -61,7 +62,9 @@ def looks_relative(boxes: np.ndarray, sizes: np.ndarray) -> str:
     """The evidence that boxes are fractions of the image instead of pixels; empty where there is none."""
     known = np.isfinite(boxes).all(axis=1) & np.isfinite(sizes).all(axis=1)
     boxes, sizes = boxes[known], sizes[known]
-    if len(boxes) < FEWEST_BOXES or boxes.max() > 1 or boxes.min() < 0 or sizes.min() < 8 or not boxes.any():
+    if len(boxes) < FEWEST_BOXES or boxes.max() > 1 or boxes.min() < 0 or sizes.min() < SMALLEST_IMAGE:
+        return ""
+    if (boxes % 1 > 0).any(axis=1).mean() < 0.5:  # boxes of one pixel are whole numbers
         return ""
     return f"no number of the {len(boxes)} boxes is above 1: they are fractions of the image, not pixels"
 

@@ -18,6 +18,7 @@ from det2lite.data.catalog import MetadataCatalog
 from det2lite.data.preflight.boxes import box_faults, looks_like_xyxy, looks_relative
 from det2lite.data.preflight.findings import Finding, finding
 from det2lite.data.preflight.pixels import missing_files
+from det2lite.data.sample_store import SampleRows, stored_rows
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import UserError
 
@@ -44,12 +45,15 @@ class SampleColumns:
     """Samples in the standard format as columns: M images, N annotations; crowds, which are not learnt, left out."""
 
     samples: Sequence[dict]
+    masks_are_checked = False
 
     @cached_property
     def _flat(self) -> tuple[list[dict], np.ndarray]:
         flat, counts = [], []
         for sample in self.samples:
-            annotations = [a for a in sample.get("annotations") or () if not a.get("iscrowd", 0)]
+            annotations = sample.get("annotations")
+            annotations = annotations if isinstance(annotations, (list, tuple)) else ()
+            annotations = [a for a in annotations if isinstance(a, dict) and not a.get("iscrowd", 0)]
             flat += annotations
             counts.append(len(annotations))
         return flat, np.repeat(np.arange(len(counts)), counts)
@@ -68,15 +72,15 @@ class SampleColumns:
         """(N,) bbox_mode; -1 where there is none."""
         modes = [a.get("bbox_mode", -1) for a in self.annotations]
         if len(set(modes)) == 1:  # as nearly always; members of an enum are slow to convert
-            return np.full(len(modes), int(modes[0]))
-        return np.array([int(mode) for mode in modes], dtype=np.int64)
+            return np.full(len(modes), _integer(modes[0]))
+        return np.array([*map(_integer, modes)], dtype=np.int64)
 
     @cached_property
     def boxes(self) -> np.ndarray:
         """(N, 4) XYWH as given (XYXY converted); NaN for boxes of other kinds."""
         boxes = [a.get("bbox") for a in self.annotations]
         try:
-            if {4} != set(map(len, boxes)):
+            if set(map(len, boxes)) - {4}:
                 raise ValueError
             numbers = np.fromiter(itertools.chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
         except (TypeError, ValueError):
@@ -89,8 +93,24 @@ class SampleColumns:
     @cached_property
     def sizes(self) -> np.ndarray:
         """(N, 2) width and height of each annotation's image; NaN where the sample does not say."""
-        sizes = [(sample.get("width", np.nan), sample.get("height", np.nan)) for sample in self.samples]
+        sizes = [(_side(sample.get("width")), _side(sample.get("height"))) for sample in self.samples]
         return np.array(sizes, dtype=np.float64).reshape(-1, 2)[self.rows]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,) category_id; -1 for what is no number."""
+        return np.array([_integer(a.get("category_id")) for a in self.annotations], dtype=np.int64)
+
+    @cached_property
+    def lacks_mask(self) -> np.ndarray:
+        """(N,) whether there is no segmentation."""
+        return np.array([a.get("segmentation") is None for a in self.annotations], dtype=bool)
+
+    @cached_property
+    def keypoint_lengths(self) -> np.ndarray:
+        """(N,) how many numbers the keypoints are."""
+        keypoints = [a.get("keypoints", ()) for a in self.annotations]
+        return np.array([len(k) if isinstance(k, (list, tuple)) else np.size(k) for k in keypoints])
 
     def found(self, kind: str, what: str, rows: np.ndarray, stops: bool) -> Iterator[Found]:
         """At most one `Found`: the first of the annotations `rows`, (F,) indices or (N,) bool."""
@@ -100,6 +120,62 @@ class SampleColumns:
             what = what.format(box=str(annotation.get("bbox"))[:60], category=annotation.get("category_id"))
             place = {"image_id": sample.get("image_id"), "file_name": str(sample.get("file_name"))}
             yield Found(finding(kind, what, annotation_id=annotation.get("id"), **place), len(rows), stops)
+
+
+class StoredColumns(SampleColumns):
+    """The same of samples that stay on disk, of which none is made into a dict until it is found to be wrong."""
+
+    masks_are_checked = True  # by whoever stored them
+
+    def __init__(self, samples: SampleRows):
+        super().__init__(samples)
+        self._columns = columns = samples.annotations()
+        self.rows, self.labels, self.boxes = columns.sample, columns.label, columns.bbox.copy()
+        self.modes = np.full(len(columns.sample), int(BoxMode.XYWH_ABS))
+        self.lacks_mask, self.keypoint_lengths = ~columns.has_mask, columns.keypoints
+        self.sizes = np.stack([samples.column("width"), samples.column("height")], axis=1)[self.rows]
+
+    rows = labels = boxes = modes = lacks_mask = keypoint_lengths = sizes = None  # attributes here, not computed ones
+
+    @property
+    def annotations(self) -> Sequence[dict]:
+        return _StoredAnnotations(self.samples, self.rows)
+
+
+@dataclass
+class _StoredAnnotations(Sequence):
+    """Annotations that are no crowds. samples: (N,) of each one its sample, ascending."""
+
+    rows: SampleRows
+    samples: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict:
+        sample = self.samples[index]
+        annotations = [a for a in self.rows[sample]["annotations"] if not a.get("iscrowd", 0)]
+        return annotations[index - np.searchsorted(self.samples, sample)]
+
+
+def _columns_of(samples: Sequence[dict]) -> SampleColumns:
+    rows = samples if isinstance(samples, SampleRows) else stored_rows(samples)
+    return SampleColumns(samples) if rows is None else StoredColumns(rows)
+
+
+def _is_samples(samples: Any) -> bool:
+    if stored_rows(samples) is not None:
+        return True
+    return isinstance(samples, list) and all(isinstance(sample, dict) for sample in samples)
+
+
+def _integer(value: Any) -> int:
+    """The value as int; -1 for what is none."""
+    return int(value) if isinstance(value, (int, np.integer)) else -1
+
+
+def _side(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float, np.number)) and abs(value) < 2**53 else np.nan
 
 
 def _four(box: Any) -> list[float]:
@@ -126,7 +202,7 @@ def check_samples(
 
     masks, keypoints: whether the model learns them. class_count: classes of the model, None where not known.
     """
-    columns = SampleColumns(samples)
+    columns = _columns_of(samples)
     found = [*check_files(samples)]
     if not columns.annotations:
         return found
@@ -136,9 +212,8 @@ def check_samples(
     wrong = absolute & ~np.isfinite(columns.boxes).all(axis=1)
     found += columns.found("not-a-number", "bbox {box}", wrong, stops=False)
     if class_count is not None:
-        ids = np.array([_class(a.get("category_id")) for a in columns.annotations], dtype=np.int64)
         what = f"category_id {{category}} is none of the model's {class_count} classes, which count from 0"
-        found += columns.found("unknown-category", what, ids >= class_count, stops=True)
+        found += columns.found("unknown-category", what, columns.labels >= class_count, stops=True)
     if masks:
         found += _check_masks(columns)
     if keypoints:
@@ -148,7 +223,11 @@ def check_samples(
 
 def check_files(samples: Sequence[dict]) -> Iterator[Found]:
     """Images that are not there."""
-    paths = [str(sample["file_name"]) for sample in samples if "file_name" in sample]
+    rows = stored_rows(samples)
+    if rows is None:
+        paths = [str(sample["file_name"]) for sample in samples if "file_name" in sample]
+    else:
+        samples, paths = rows, rows.file_names()
     missing = missing_files(paths)
     if missing:
         first = next(sample for sample in samples if str(sample.get("file_name")) in missing)
@@ -156,18 +235,16 @@ def check_files(samples: Sequence[dict]) -> Iterator[Found]:
         yield Found(finding("missing-image", "no such file", **place), len(missing), True)
 
 
-def _class(category: Any) -> int:
-    return category if isinstance(category, (int, np.integer)) else -1
-
-
 def _check_masks(columns: SampleColumns) -> Iterator[Found]:
-    segmentations = [a.get("segmentation") for a in columns.annotations]
-    lacking = np.array([segmentation is None for segmentation in segmentations])
+    lacking = columns.lacks_mask
     if lacking.any():
         what = "no annotation has a segmentation, and MODEL.MASK_ON is True"
         if not lacking.all():
             what = f"{int((~lacking).sum())} annotations have a segmentation, not this one, and MODEL.MASK_ON is True"
         yield from columns.found("missing-segmentation", what, lacking, stops=True)
+    if columns.masks_are_checked:
+        return
+    segmentations = [a.get("segmentation") for a in columns.annotations]
     kinds = np.array([{list: 0, dict: 1}.get(type(segmentation), 2) for segmentation in segmentations])
     polygons_of = np.flatnonzero(kinds == 0)
     lengths = [_length(polygon) for row in polygons_of for polygon in segmentations[row]]
@@ -196,8 +273,7 @@ def _rle_size(rle: dict) -> Sequence[float]:
 
 
 def _check_keypoints(columns: SampleColumns) -> Iterator[Found]:
-    keypoints = [a.get("keypoints", ()) for a in columns.annotations]
-    lengths = np.array([len(k) if isinstance(k, (list, tuple)) else np.size(k) for k in keypoints])
+    lengths = columns.keypoint_lengths
     present = lengths[lengths > 0]
     if not len(present):
         return
@@ -208,31 +284,32 @@ def _check_keypoints(columns: SampleColumns) -> Iterator[Found]:
 
 def stop_on_faults(names: Sequence[str], found: Sequence[Found]) -> None:
     """Raises `FaultyDataset` for the first finding that stops a run; logs the others, each once in a process."""
-    hint = f"all findings: {check_command(names)}"
+    hint = check_command(names)
     for one in found:
-        text = f"data set {' + '.join(map(repr, names))}: {one.count} x {one.first.kind}, the first: {one.first}"
+        count = f"{one.count} x " if one.count > 1 else ""
+        text = f"data set {' + '.join(map(repr, names))}: {count}{one.first.kind}: {one.first}{hint}"
         if one.stops:
-            raise FaultyDataset(f"{text}; {hint}")
+            raise FaultyDataset(text)
         if text not in _already_logged:
             _already_logged.add(text)
-            logger.warning("%s; %s", text, hint)
+            logger.warning("%s", text)
 
 
 def check_command(names: Sequence[str]) -> str:
-    """The command that shows all findings of registered data sets."""
+    """`; all findings: ...` with the commands for those data sets that are files; others a command does not know."""
     commands = []
     for name in names:
         metadata = MetadataCatalog.get(name)
         json_file, root = metadata.get("json_file"), metadata.get("image_root")
-        words = [str(json_file), "--images", str(root)] if json_file and root else [name]
-        commands.append(shlex.join(["det2lite", "check", *words]))
-    return " && ".join(commands)
+        if json_file and root:
+            commands.append(shlex.join(["det2lite", "check", str(json_file), "--images", str(root)]))
+    return f"; all findings: {' && '.join(commands)}" if commands else ""
 
 
 def stop_on_layout(name: str, samples: Any) -> None:
     """Raises `FaultyDataset` where all boxes of a loaded data set are something else than they say they are."""
-    if isinstance(samples, list) and all(isinstance(sample, dict) for sample in samples):
-        stop_on_faults([name], [*check_layout(SampleColumns(samples))])
+    if _is_samples(samples):
+        stop_on_faults([name], [*check_layout(_columns_of(samples))])
 
 
 def stop_on_samples(
@@ -248,7 +325,7 @@ def stop_on_samples(
 
     Samples that are no list of dicts are left alone: their mapper is not ours.
     """
-    if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
+    if not _is_samples(samples):
         return
     if learns:
         found = check_samples(samples, masks=masks, keypoints=keypoints, class_count=class_count)

@@ -3,6 +3,7 @@
 from torch import nn
 
 from det2lite.config import CfgNode
+from det2lite.data.class_lists import with_class_counts
 from det2lite.utils.device import resolve_device
 from det2lite.utils.registry import Registry
 
@@ -15,5 +16,6 @@ predictions in evaluation.
 
 def build_model(cfg: CfgNode) -> nn.Module:
     """The model of `cfg.MODEL.META_ARCHITECTURE` on `cfg.MODEL.DEVICE`, without its weights loaded."""
+    cfg = with_class_counts(cfg)
     model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
     return model.to(resolve_device(cfg.MODEL.DEVICE))
