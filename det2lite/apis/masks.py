@@ -33,13 +33,7 @@ class CroppedMasks:
         size = masks.shape[-2], masks.shape[-1]
         windows = np.stack([*_extent(masks.any(dim=1)), *_extent(masks.any(dim=2))], axis=1)[:, [0, 2, 1, 3]]
         rows = zip(masks, windows.tolist(), strict=True)
-        parts = [mask[y0:y1, x0:x1] for mask, (x0, y0, x1, y1) in rows]
-        flat = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy() if parts else np.zeros(0, bool)
-        packed, start = [], 0
-        for part in parts:
-            packed.append(np.packbits(flat[start : start + part.numel()]))
-            start += part.numel()
-        return cls(size, windows, packed)
+        return cls(size, windows, [np.packbits(mask[y0:y1, x0:x1].cpu().numpy()) for mask, (x0, y0, x1, y1) in rows])
 
     @classmethod
     def cat(cls, parts: Sequence["CroppedMasks"]) -> "CroppedMasks":

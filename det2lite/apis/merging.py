@@ -23,8 +23,8 @@ def merge_views(
     overlap, and so detections of one class are views of one object where they agree there: by intersection over union
     (method "nms") or over the smaller of both ("ios"), of masks where there are any, else of boxes. An object has one
     view a tile at most, so that neighbours, which a tile sees as two, stay two.
-    "nms" keeps the best view of an object, one that no seam cuts if there is one. "ios" joins them: each side of the
-    box is that of the view which sees it farthest from its own tile's border, the mask is the union.
+    "nms" keeps the best view of an object, one that no seam cuts if there is one. "ios" joins them: the box is around
+    those of all views, the mask is their union.
     """
     together = _together(views)
     tiles = np.repeat(np.arange(len(views)), [len(view) for view in views])
@@ -36,7 +36,7 @@ def merge_views(
     scores = np.array([together.scores[group].max() for group in groups], dtype=np.float32)
     result = replace(result, scores=scores)
     if method == "ios":
-        result = _joined(result, together, groups, depths)
+        result = _joined(result, together, groups)
     return result[np.argsort(-scores, kind="stable")]
 
 
@@ -157,17 +157,14 @@ def _best(group: np.ndarray, scores: np.ndarray, depths: np.ndarray) -> int:
     return int(candidates[scores[candidates].argmax()])
 
 
-def _joined(
-    result: DetectionResult, together: DetectionResult, groups: list[np.ndarray], depths: np.ndarray
-) -> DetectionResult:
+def _joined(result: DetectionResult, together: DetectionResult, groups: list[np.ndarray]) -> DetectionResult:
     """`result` with the boxes and masks of all views of each object; rotated boxes stay those of the best view."""
     boxes, changed = result.boxes.copy(), {}
     several = [(k, group) for k, group in enumerate(groups) if len(group) > 1]
     if result.rotated_boxes is None:
         for k, group in several:
-            by_score = group[np.argsort(-together.scores[group], kind="stable")]
-            for side in range(4):
-                boxes[k, side] = together.boxes[by_score[depths[by_score, side].argmax()], side]
+            boxes[k, :2] = together.boxes[group, :2].min(axis=0)
+            boxes[k, 2:] = together.boxes[group, 2:].max(axis=0)
         changed["boxes"] = boxes
     if result.cropped_masks is not None:
         united = [together.cropped_masks.union(group) for _, group in several]

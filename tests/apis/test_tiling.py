@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -48,6 +49,19 @@ def test_tiles_find_what_the_whole_image_has(blobs, scene, merge, batch_size):
     assert np.array_equal(tiled.boxes[order], whole.boxes[expected])
     assert np.array_equal(tiled.masks[order], whole.masks[expected])
     assert np.array_equal(tiled.class_ids[order], whole.class_ids[expected])
+
+
+def test_round_objects_on_seams(blobs, scene):
+    """A slice of them is narrower than they are."""
+    image = scene(120, 200)
+    for x, y, radius in ((50, 60, 18), (100, 40, 30), (160, 60, 25), (95, 95, 14)):
+        cv2.circle(image, (x, y), radius, (0, 255, 0), -1)
+    whole = inference_detector(blobs, image)
+    tiled = inference_detector(blobs, image, tiling=Tiling(60, 20))
+    assert len(tiled) == len(whole) == 4
+    order, expected = [np.lexsort(result.boxes.T[:2]) for result in (tiled, whole)]
+    assert np.array_equal(tiled.boxes[order], whole.boxes[expected])
+    assert np.array_equal(tiled.masks[order], whole.masks[expected])
 
 
 def test_an_object_larger_than_a_tile_is_joined(blobs, scene):
