@@ -9,6 +9,8 @@ from yacs.config import CfgNode as YacsNode
 
 from det2lite.utils.errors import WrongKind
 
+OMEGACONF_TREE = "omegaconf.dictconfig.DictConfig"
+
 
 def configurable(init_func: Callable | None = None, *, from_config: Callable | None = None) -> Callable:
     """Lets a class or function be called as `f(cfg, ...)` besides `f(explicit=..., arguments=...)`.
@@ -56,7 +58,12 @@ def _configurable_function(function: Callable, *, from_config: Callable) -> Call
 
 
 def _has_config(args: tuple, kwargs: dict[str, Any]) -> bool:
-    return (bool(args) and isinstance(args[0], YacsNode)) or isinstance(kwargs.get("cfg"), YacsNode)
+    return (bool(args) and _is_config(args[0])) or _is_config(kwargs.get("cfg"))
+
+
+def _is_config(value: Any) -> bool:
+    # a tree of omegaconf serves as well; it is known by its name, as nobody needs the package otherwise
+    return isinstance(value, YacsNode) or f"{type(value).__module__}.{type(value).__name__}" == OMEGACONF_TREE
 
 
 def explicit_arguments(from_config: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:

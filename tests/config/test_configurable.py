@@ -83,3 +83,22 @@ def test_mistakes():
         configurable(lambda x: x)
     with pytest.raises(TypeError):
         configurable(from_config=3)
+
+
+def test_a_tree_of_omegaconf_is_a_config():
+    class DictConfig(dict):
+        WIDTH = 3
+
+    class Layer:
+        @configurable
+        def __init__(self, *, width):
+            self.width = width
+
+        @classmethod
+        def from_config(cls, cfg):
+            return {"width": cfg.WIDTH}
+
+    with pytest.raises(TypeError):
+        Layer(DictConfig())  # any other class of that name
+    DictConfig.__module__ = "omegaconf.dictconfig"
+    assert Layer(DictConfig()).width == 3 and Layer(cfg=DictConfig(), width=4).width == 4
