@@ -111,10 +111,22 @@ def image_root(folder: str, file: str, split: str) -> str:
             return os.path.abspath(place)
     if not names:
         return os.path.abspath(os.path.join(folder, here))
-    tried = ", ".join(dict.fromkeys(map(os.path.normpath, folders)))
+    tried = f"{os.path.normpath(folders[0])} and {len(folders) - 1} folders near it"
     raise MissingFile(
-        f"{os.path.join(folder, file)}: its first image {names[0]!r} is in none of {tried}; put the images there"
+        f"{os.path.join(folder, file)}: its first image {names[0]!r} is in none of the usual places ({tried}); put the "
+        f"images into {os.path.join(folder, 'images')}"
     )
+
+
+def note_image_root(root: str, json_folder: str, dataset_folder: str) -> str:
+    """What a JSON file says of its images: their full path; or from itself, where both would be moved together."""
+    out = os.path.dirname(json_folder) if os.path.basename(json_folder) == "annotations" else json_folder
+    together = _is_below(root, out) or _is_below(out, dataset_folder)
+    return os.path.relpath(root, json_folder).replace(os.sep, "/") if together else root
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return f"{path}{os.sep}".startswith(f"{folder.rstrip(os.sep)}{os.sep}")
 
 
 def _images_of(path: str) -> tuple[list[str], str | None]:

@@ -90,9 +90,7 @@ def write_coco(contents: dict[str, CocoContent], report: ConversionReport, paths
     files = {}
     for split, (content, root) in contents.items():
         folder = os.path.dirname(os.path.abspath(paths[split]))
-        # relative where both would be moved together
-        inside = os.path.commonpath([root, os.path.dirname(folder)]) == os.path.dirname(folder)
-        info = {**content.get("info", {}), "image_root": os.path.relpath(root, folder) if inside else root}
+        info = {**content.get("info", {}), "image_root": coco.note_image_root(root, folder, report.folder)}
         files[paths[split]] = {**content, "info": info}
         report.splits[split] = CocoSplit(os.path.abspath(paths[split]), root)
     write_jsons(files)
@@ -109,14 +107,14 @@ def read_as_coco(
     report = ConversionReport(f"{layout.title} in {layout.folder}", layout.folder)
     tally(report.skipped, layout.plan.skipped)
     tally(report.notes, layout.plan.notes)
-    images_of, named = {}, set()
-    for split, jobs in layout.plan.jobs.items():
-        images: list[SourceImage] = []
-        for found, broken in _run(layout.plan.read, jobs, nproc, split, skip_broken):
-            images += found
-            tally(report.skipped, [Event(BROKEN_ANNOTATION, broken)] if broken else [])
-        named |= {image.path for image in images}
-        images_of[split] = _usable(images, report)
+    read_of: dict[str, list[SourceImage]] = {split: [] for split in layout.splits}
+    todo = [(layout.plan.read, job, skip_broken) for jobs in layout.plan.jobs.values() for job in jobs]
+    splits = [split for split, jobs in layout.plan.jobs.items() for _ in jobs]
+    for split, (found, broken) in zip(splits, _run(todo, nproc), strict=True):
+        read_of[split] += found
+        tally(report.skipped, [Event(BROKEN_ANNOTATION, broken)] if broken else [])
+    named = {image.path for images in read_of.values() for image in images}
+    images_of = {split: _usable(images, report) for split, images in read_of.items()}
     if not any(images_of.values()):
         reasons = "; ".join(f"{kind}: {entry.count} ({entry.examples[0]})" for kind, entry in report.skipped.items())
         raise BadValue(f"{layout.folder}: nothing to convert. {reasons or 'No image is annotated'}")
@@ -130,26 +128,30 @@ def read_as_coco(
     return contents, report
 
 
-def _run(
-    read: Callable, jobs: list, nproc: int, split: str, skip_broken: bool
-) -> Iterator[tuple[list[SourceImage], str | None]]:
+def _run(todo: list[tuple[Callable, Any, bool]], nproc: int) -> Iterator[tuple[list[SourceImage], str | None]]:
     """What reading gives for each job in turn, and the message where it was broken and may be."""
     from tqdm import tqdm
 
-    todo = [(read, job, skip_broken) for job in jobs]
+    bar = {"total": len(todo), "desc": "reading", "unit": "file", "disable": None}
     if nproc < 2:
-        yield from tqdm(map(_read_one, todo), total=len(todo), desc=split, unit="file", disable=None)
+        yield from tqdm(map(_read_one, todo), **bar)
         return
-    # fork would copy the threads' locks of this process
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(nproc, context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(nproc, _processes(), initializer=_ignore_interrupts)
     try:
-        results = pool.map(_read_one, todo, chunksize=max(1, min(64, len(todo) // (4 * nproc))))
-        yield from tqdm(results, total=len(todo), desc=split, unit="file", disable=None)
+        yield from tqdm(pool.map(_read_one, todo, chunksize=max(1, min(64, len(todo) // (4 * nproc)))), **bar)
     except BrokenProcessPool:
         raise BadValue("a process that reads was ended from outside (out of memory?); give a smaller --nproc") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _processes() -> multiprocessing.context.BaseContext:
+    """Plain forks would copy the locks of this process' threads; a server imports once what all processes need."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _ignore_interrupts() -> None:

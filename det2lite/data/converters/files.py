@@ -15,7 +15,9 @@ from det2lite.data.image_io import EXIF_ORIENTATION
 from det2lite.utils.errors import BadValue, MissingFile
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
-SPLIT_NAME = re.compile(r"(train|val|valid|validation|test|dev|trainval|minival)[\W\d_]*\w*", re.IGNORECASE)
+SPLIT_NAME = re.compile(
+    r"(train|training|trainval|val|valid|validation|minival|dev|test|testing)([\W\d_]\S*)?", re.IGNORECASE
+)
 WHOLE = "all"
 """The split of a data set without splits."""
 

@@ -41,8 +41,8 @@ class DataLayout:
         for word in _ROLES[role]:
             if word in self.splits:
                 return word
-        starts = tuple(_ROLES[role])
-        return next((s for s in self.splits if s.lower().startswith(starts) and not s.startswith("trainval")), None)
+        named = [split for split in self.splits if split.lower().startswith(_ROLES[role])]
+        return min(named, key=lambda split: split.lower().startswith("trainval"), default=None)
 
 
 def recognise_layout(
@@ -72,6 +72,8 @@ def _order(split: str) -> tuple[int, str]:
 
 def _recognise(tree: Tree) -> tuple[str, str]:
     found = {name: evidence for name, reader in READERS.items() if (evidence := reader.recognise(tree))}
+    if len(found) > 1:
+        found.pop("folder", None)  # maps that are annotations are images too
     if len(found) > 1:
         listed = " and as ".join(f"{READERS[name].TITLE} ({evidence})" for name, evidence in found.items())
         raise BadValue(f"{tree.folder} can be read as {listed}; say which: {' or '.join(found)} (--from, or --format)")

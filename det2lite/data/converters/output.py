@@ -19,13 +19,25 @@ class Occupied(BadValue, FileExistsError):
 
 
 def require_free(paths: Iterable[str], overwrite: bool) -> None:
-    """Raises `Occupied` where a file is there already."""
+    """Raises `Occupied` where a file is there already, `BadValue` where none can be written."""
+    paths = list(paths)
+    for path in paths:
+        _require_writable(path)
     there = [path for path in paths if os.path.lexists(path)]
     if there and not overwrite:
         raise Occupied(f"{there[0]} is there already; give --overwrite to replace it, or another --output")
     for path in there:
         if os.path.isdir(path):
             raise Occupied(f"{path} is a folder; give another --output")
+
+
+def _require_writable(path: str) -> None:
+    """Before anything is read, which takes long: the closest folder above that is there."""
+    above = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):
+        raise BadValue(f"{path}: cannot be written ({above} is no folder that one may write to); give another --output")
 
 
 def write_jsons(contents: dict[str, Any]) -> None:
@@ -79,7 +91,8 @@ def whole_folder(path: str, overwrite: bool) -> Iterator[str]:
 
 
 def require_free_folder(path: str, overwrite: bool) -> None:
-    """Raises `Occupied` where a folder holds something that a conversion may not replace."""
+    """Raises `Occupied` where a folder holds something that a conversion may not replace; see `require_free`."""
+    _require_writable(path)
     if not os.path.lexists(path):
         return
     if not os.path.isdir(path) or os.path.islink(path):

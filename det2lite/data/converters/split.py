@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from det2lite.data.converters.coco import find_image_root
+from det2lite.data.converters.coco import find_image_root, note_image_root
 from det2lite.data.converters.output import require_free, write_jsons
 from det2lite.data.datasets.coco_reader import CocoFile, read_json
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName, close_names
@@ -182,8 +182,7 @@ def _contents(file: CocoFile, images_of: dict[str, list[dict]], output_dir: str)
     info = original.get("info") if isinstance(original.get("info"), dict) else {}
     try:
         root = find_image_root(file.path)
-        inside = os.path.commonpath([root, output_dir]) == output_dir
-        info = {**info, "image_root": os.path.relpath(root, output_dir) if inside else root}
+        info = {**info, "image_root": note_image_root(root, output_dir, root)}
     except MissingFile:  # the images are elsewhere; splitting needs none
         pass
     order = {image["id"]: number for number, image in enumerate(original["images"])}

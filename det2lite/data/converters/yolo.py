@@ -16,6 +16,7 @@ from det2lite.utils.errors import BadValue, MissingFile
 
 TITLE = "YOLO"
 _CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt", "names.txt")
+_NOT_SPLITS = ("path", "names", "nc", "download", "yaml_file", "channels")
 _NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 _LINE = re.compile(rf"\s*\d+(\s+{_NUMBER}){{4,}}\s*")
 
@@ -53,9 +54,26 @@ def _data_yaml(tree: Tree) -> str | None:
     for file in tree.with_extension(".yaml", ".yml"):
         if "/" not in file:
             content = _read_yaml(tree.path(file), strict=False)
-            if isinstance(content, dict) and "names" in content and {"train", "val", "test"} & content.keys():
+            if isinstance(content, dict) and "names" in content and _splits(content, tree):
                 return file
     return None
+
+
+def _splits(content: dict, tree: Tree) -> list[str]:
+    """The keys that name splits: train, val, test, and others that lead to something."""
+    own = [
+        str(k) for k, v in content.items() if k not in _NOT_SPLITS and isinstance(v, str) and _place(v, content, tree)
+    ]
+    return list(dict.fromkeys([key for key in ("train", "val", "test") if content.get(key)] + own))
+
+
+def _place(entry: str, content: dict, tree: Tree) -> str | None:
+    """A folder or file that data.yaml names; paths as exported elsewhere may begin with `../` too many."""
+    bases = [os.path.join(tree.folder, content["path"])] if isinstance(content.get("path"), str) else []
+    bases.append(tree.folder)
+    ends = (entry, re.sub(r"^(\.\.?/)+", "", entry))
+    tries = [os.path.normpath(os.path.join(base, end)) for end in ends for base in bases]
+    return next((place for place in tries if os.path.exists(place)), None)
 
 
 def _read_yaml(path: str, strict: bool = True) -> Any:
@@ -121,21 +139,24 @@ def _plan_of_yaml(tree: Tree, yaml_file: str) -> Plan:
     path = tree.path(yaml_file)
     content = _read_yaml(path)
     names = _names(content, path)
-    result = Plan({}, read, names)
+    result = Plan({}, read_pose if "kpt_shape" in content else read, names)
     if "kpt_shape" in content:
         result.notes.append(Event("keypoints left out, boxes read", yaml_file))
-    bases = [tree.folder]
-    if isinstance(content.get("path"), str):
-        bases.insert(0, os.path.join(tree.folder, content["path"]))
-    for split in ("train", "val", "test"):
-        entries = content.get(split)
-        entries = [entries] if isinstance(entries, str) else entries or []
+    for split in _splits(content, tree):
+        entries = content[split]
+        entries = [entries] if isinstance(entries, str) else entries
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise BadValue(f"{path}: {split!r} must be a folder, a list file, or a list of them")
-        images = [image for entry in entries for image in _images_of_entry(entry, bases, path, split, result)]
+        images = []
+        for entry in entries:
+            place = _place(entry, content, tree)
+            if place is None:
+                result.skipped.append(Event("split that is not there", f"{split}: {entry}"))
+            elif os.path.isdir(place):
+                images += _images_below(place)
+            else:
+                images += _images_of_list(place, tree, result)
         if images:
-            reader = read_pose if "kpt_shape" in content else read
-            result.read = reader
             result.jobs[split] = [_job(image) for image in dict.fromkeys(images)]
     if not result.jobs:
         raise MissingFile(f"{path}: no images in the folders that it names")
@@ -162,25 +183,22 @@ def _names(content: dict, path: str) -> list[str]:
     return names
 
 
-def _images_of_entry(entry: str, bases: list[str], yaml_path: str, split: str, result: Plan) -> list[str]:
-    """The images of a folder or of a list file; paths as exported elsewhere may begin with `../` too many."""
-    place = entry
-    tries = [os.path.join(base, place) for base in bases]
-    tries += [os.path.join(base, re.sub(r"^(\.\.?/)+", "", place)) for base in bases]
-    found = next((os.path.normpath(t) for t in tries if os.path.exists(t)), None)
-    if found is None:
-        result.skipped.append(Event("split that is not there", f"{split}: {tries[0]}"))
+def _images_below(folder: str) -> list[str]:
+    if not os.listdir(folder):
         return []
-    if os.path.isdir(found):
-        inner = Tree(found) if os.listdir(found) else None
-        return [inner.path(image) for image in inner.images] if inner else []
+    inner = Tree(folder)
+    return [inner.path(image) for image in inner.images]
+
+
+def _images_of_list(list_file: str, tree: Tree, result: Plan) -> list[str]:
+    """The images that a text file lists, a path on each line."""
     images = []
-    for number, line in enumerate(read_text(found).splitlines(), 1):
-        name = line.strip()
-        if name:
-            image = find_image(name, [os.path.dirname(found), *bases])
+    for number, line in enumerate(read_text(list_file).splitlines(), 1):
+        if name := line.strip():
+            image = name if os.path.isabs(name) and os.path.isfile(name) else None
+            image = image or find_image(name, [os.path.dirname(list_file), tree.folder])
             if image is None:
-                result.skipped.append(Event("image file missing", f"{found} line {number}: {name}"))
+                result.skipped.append(Event("image file missing", f"{list_file} line {number}: {name}"))
             else:
                 images.append(os.path.normpath(image))
     return images
