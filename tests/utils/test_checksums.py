@@ -45,3 +45,13 @@ def test_content_is_compared(tmp_path):
     name.write_bytes(b"")
     with pytest.raises(BadValue, match="its SHA256 is e3b0c442 and not 0676ba61"):
         check_name(str(name), f"{TORCH}resnet50-0676ba61.pth")
+
+
+def test_comparison_can_be_left_out(tmp_path, monkeypatch):
+    own = tmp_path / "model_final_900150.pkl"
+    own.write_bytes(b"own weights")
+    monkeypatch.setenv("DET2LITE_SKIP_CHECKSUMS", "1")
+    check_name(str(own))
+    monkeypatch.setenv("DET2LITE_SKIP_CHECKSUMS", "0")
+    with pytest.raises(BadValue, match="DET2LITE_SKIP_CHECKSUMS=1"):
+        check_name(str(own))
