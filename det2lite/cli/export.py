@@ -1,7 +1,7 @@
 """Writes a trained model as TorchScript or ONNX, which run without det2lite, and compares it with the model itself.
 
-A traced model takes one image (C, H, W), channels in the order of INPUT.FORMAT, 0..255, resized as for testing. It gives
-what `det2lite.export.predict_image` gives: boxes in pixels of its input, masks in the frame of their box.
+A traced model takes one image (C, H, W), channels in the order of INPUT.FORMAT, 0..255, resized as for testing. It
+gives what `det2lite.export.predict_image` gives: boxes in pixels of its input, masks in the frame of their box.
 """
 
 import argparse

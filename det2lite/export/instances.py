@@ -82,7 +82,8 @@ _PER_FIELD = {
     "has": "        if name == '{name}':\n            return self._{name} is not None\n",
     "moves": "        _{name} = self._{name}\n"
     "        if _{name} is not None:\n            moved._{name} = _{name}.to(device)\n",
-    "entries": "        _{name} = self._{name}\n        if _{name} is not None:\n            fields['{name}'] = _{name}\n",
+    "entries": "        _{name} = self._{name}\n"
+    "        if _{name} is not None:\n            fields['{name}'] = _{name}\n",
     "joins": "        _{name} = first._{name}\n"
     "        if _{name} is not None:\n"
     "            joined._{name} = {cat}([one.{name} for one in instance_lists])\n",
