@@ -41,6 +41,7 @@ setup(
         "tabulate>=0.9",
         "tensorboard>=2.14",
         "hotcoco>=1.3",
+        "msgspec>=0.18",
         "numpy>=1.26",
         "Pillow>=10.0",
         "matplotlib>=3.7",

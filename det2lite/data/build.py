@@ -22,6 +22,7 @@ from det2lite.data.gather import (
     print_instances_class_histogram,
 )
 from det2lite.data.preflight.samples import stop_on_samples
+from det2lite.data.sample_store import stored_rows
 from det2lite.data.samplers import (
     InferenceSampler,
     RandomSubsetTrainingSampler,
@@ -81,6 +82,9 @@ def _known_sizes(dataset: Any) -> list[tuple[int, int]] | None:
     """(height, width) of each sample of a list of dicts; None where sizes are not known beforehand."""
     if not isinstance(dataset, (list, tuple, DatasetFromList)):
         return None
+    rows = stored_rows(dataset)
+    if rows is not None:
+        return list(zip(rows.column("height").tolist(), rows.column("width").tolist(), strict=True))
     sizes = []
     for i in range(len(dataset)):
         sample = dataset[i]

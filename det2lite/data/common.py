@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
+from det2lite.data.sample_store import stored_rows
 from det2lite.utils.errors import BadValue, UserError
 from det2lite.utils.serialize import PicklableWrapper
 
@@ -128,6 +129,8 @@ class DatasetFromList(Dataset):
         self._serialized = bool(serialize)
         if callable(serialize):
             self._samples = serialize(lst)
+        elif serialize and _default_serialize is SerializedList and stored_rows(lst) is not None:
+            self._samples = stored_rows(lst)
         else:
             self._samples = _default_serialize(lst) if serialize else lst
 

@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
 from det2lite.data.preflight.samples import stop_on_layout
+from det2lite.data.sample_store import SampleRows, StoredSamples, stored_rows
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
@@ -29,7 +30,11 @@ class CategoryOutOfRange(UserError, AssertionError):
 
 def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
     """The images that have at least one annotation which is not a crowd."""
-    kept = [d for d in dataset_dicts if any(ann.get("iscrowd", 0) == 0 for ann in d.get("annotations", ()))]
+    rows = stored_rows(dataset_dicts)
+    if rows is not None:
+        kept = StoredSamples(rows.selected(rows.column("usable") > 0))
+    else:
+        kept = [d for d in dataset_dicts if any(ann.get("iscrowd", 0) == 0 for ann in d.get("annotations", ()))]
     logger.info("removed %d images without usable annotations, %d left", len(dataset_dicts) - len(kept), len(kept))
     return kept
 
@@ -41,7 +46,11 @@ def filter_images_with_few_keypoints(dataset_dicts: list[dict], min_keypoints_pe
         keypoints = [ann["keypoints"] for ann in sample.get("annotations", ()) if "keypoints" in ann]
         return sum(int((np.asarray(k).reshape(-1)[2::3] > 0).sum()) for k in keypoints)
 
-    kept = [d for d in dataset_dicts if labelled(d) >= min_keypoints_per_image]
+    rows = stored_rows(dataset_dicts)
+    if rows is not None:
+        kept = StoredSamples(rows.selected(rows.column("labelled") >= min_keypoints_per_image))
+    else:
+        kept = [d for d in dataset_dicts if labelled(d) >= min_keypoints_per_image]
     logger.info(
         "removed %d images with fewer than %d keypoints, %d left",
         len(dataset_dicts) - len(kept), min_keypoints_per_image, len(kept),
@@ -93,19 +102,31 @@ def _brief(value: Any) -> str:
     return f"{len(value)}: {', '.join(map(str, value[:5]))}, ..." if isinstance(value, (list, tuple)) else str(value)
 
 
-def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequence[str]) -> None:
-    """Logs how many instances each class has, crowds left out; a category outside the classes is an error."""
-    counts = np.zeros(len(class_names), dtype=np.int64)
+def _class_counts(dataset_dicts: Sequence[dict], num_classes: int) -> np.ndarray:
+    """(K,) annotations of each class, crowds left out."""
+    rows = stored_rows(dataset_dicts)
+    if rows is not None:
+        labels = rows.annotations().label
+        if not len(labels) or 0 <= labels.min() <= labels.max() < num_classes:
+            return np.bincount(labels, minlength=num_classes)
+        dataset_dicts = rows
+    counts = np.zeros(num_classes, dtype=np.int64)
     for sample in dataset_dicts:
         annotations = sample.get("annotations", ())
         classes = np.asarray([a["category_id"] for a in annotations if not a.get("iscrowd", 0)], dtype=int)
-        if len(classes) and (classes.min() < 0 or classes.max() >= len(class_names)):
-            wrong = classes[(classes < 0) | (classes >= len(class_names))][0]
+        if len(classes) and (classes.min() < 0 or classes.max() >= num_classes):
+            wrong = classes[(classes < 0) | (classes >= num_classes)][0]
             raise CategoryOutOfRange(
-                f"{sample.get('file_name', 'a sample')}: category_id {wrong} in a data set of {len(class_names)} "
+                f"{sample.get('file_name', 'a sample')}: category_id {wrong} in a data set of {num_classes} "
                 "classes; category_id counts from 0 to the number of classes - 1"
             )
-        counts += np.bincount(classes, minlength=len(class_names))
+        counts += np.bincount(classes, minlength=num_classes)
+    return counts
+
+
+def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequence[str]) -> None:
+    """Logs how many instances each class has, crowds left out; a category outside the classes is an error."""
+    counts = _class_counts(dataset_dicts, len(class_names))
     cells = [cell if len(cell) <= 13 else f"{cell[:11]}.." for cell in map(str, class_names)]
     pairs = [*zip(cells, counts.tolist(), strict=True)]
     if len(pairs) > 1:
@@ -125,6 +146,13 @@ def _as_torch_dataset(datasets: list[Any], names: list[str]) -> Dataset:
     if any(isinstance(d, IterableDataset) or not isinstance(d, Dataset) for d in datasets):
         raise BadValue(f"{', '.join(names)}: iterable data sets and lists cannot be joined with others; train on one")
     return ConcatDataset(datasets)
+
+
+def _joined(datasets: Sequence[list[dict]]) -> list[dict]:
+    rows = [stored_rows(dicts) for dicts in datasets]
+    if any(part is None for part in rows):
+        return list(itertools.chain.from_iterable(datasets))
+    return StoredSamples(SampleRows.joined(rows))
 
 
 def get_detection_dataset_dicts(
@@ -154,9 +182,9 @@ def get_detection_dataset_dicts(
         if len(proposal_files) != len(names):
             raise BadValue(f"{len(names)} data sets but {len(proposal_files)} proposal files: give one for each")
         datasets = [load_proposals_into_dataset(d, f) for d, f in zip(datasets, proposal_files, strict=True)]
-    dataset_dicts = list(itertools.chain.from_iterable(datasets))
+    dataset_dicts = _joined(datasets)
     loaded = len(dataset_dicts)
-    if "annotations" in dataset_dicts[0]:
+    if stored_rows(dataset_dicts) is not None or "annotations" in dataset_dicts[0]:
         if filter_empty:
             dataset_dicts = filter_images_with_only_crowd_annotations(dataset_dicts)
         if min_keypoints > 0:

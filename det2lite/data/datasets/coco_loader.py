@@ -1,23 +1,20 @@
 """Loading data sets in the COCO format: instances from JSON, semantic maps from folders."""
 
 import logging
-import math
 import os
-from typing import Any
-
-import pycocotools.mask as mask_util
 
 from det2lite.data.catalog import MetadataCatalog
 from det2lite.data.data_root import missing_hint
+from det2lite.data.datasets.coco_instance import KEPT_KEYS, read_instance
 from det2lite.data.datasets.coco_reader import CocoFile
-from det2lite.structures import BoxMode
-from det2lite.utils.errors import BadValue, MissingFile
+from det2lite.data.datasets.coco_rows import stored_samples
+from det2lite.utils.errors import MissingFile
 from det2lite.utils.file_io import PathManager
 
 logger = logging.getLogger(__name__)
 
-_NUMBER_TYPES = frozenset((int, float))
-KEPT_KEYS = ("iscrowd", "bbox", "keypoints", "category_id")
+
+__all__ = ["KEPT_KEYS", "load_coco_json", "load_sem_seg", "read_instance"]
 
 
 def load_coco_json(
@@ -32,14 +29,22 @@ def load_coco_json(
     `thing_dataset_id_to_contiguous_id` are set in its metadata and category ids become contiguous; without it ids stay
     as in the file. extra_annotation_keys: further keys of annotations to keep. Boxes are XYWH_ABS, as `bbox_mode` says.
     Keypoints move by half a pixel, from indices to coordinates. Raises a `UserError` that names annotation and image.
+
+    The list of a large file makes its dicts when they are asked for: see `det2lite.data.sample_store`.
     """
-    image_root = os.fspath(image_root)
-    # the published minival annotations of COCO 2014 repeat ids
-    coco = CocoFile(json_file, unique_annotations="minival" not in os.fspath(json_file))
+    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
+    unique = "minival" not in json_file  # the published minival annotations of COCO 2014 repeat ids
+    keys = [*KEPT_KEYS, *(extra_annotation_keys or [])]
+    stored = stored_samples(json_file, image_root, keys, contiguous=dataset_name is not None, unique_annotations=unique)
+    if stored is not None:
+        samples, categories = stored
+        if dataset_name is not None:
+            _set_category_metadata(dataset_name, categories)
+        return samples
+    coco = CocoFile(json_file, unique_annotations=unique)
     index_of = coco.category_index()
     if dataset_name is not None:
-        _set_category_metadata(dataset_name, coco, index_of)
-    keys = [*KEPT_KEYS, *(extra_annotation_keys or [])]
+        _set_category_metadata(dataset_name, coco.categories)
     samples, without_mask = [], 0
     for image in coco.images:
         instances = []
@@ -66,69 +71,15 @@ def load_coco_json(
     return samples
 
 
-def _set_category_metadata(dataset_name: str, coco: CocoFile, index_of: dict[int, int]) -> None:
+def _set_category_metadata(dataset_name: str, categories: list[dict]) -> None:
+    """categories: by ascending id."""
     metadata = MetadataCatalog.get(dataset_name)
-    metadata.thing_classes = [category["name"] for category in coco.categories]
+    index_of = {category["id"]: index for index, category in enumerate(categories)}
+    metadata.thing_classes = [category["name"] for category in categories]
     if list(index_of) != list(range(1, len(index_of) + 1)) and "coco" not in dataset_name:
         logger.info("category ids of %s are not 1..%d; they are mapped to 0..%d", dataset_name, len(index_of),
                     len(index_of) - 1)  # fmt: skip
     metadata.thing_dataset_id_to_contiguous_id = index_of
-
-
-def read_instance(annotation: dict, size: list[int], coco: CocoFile, keys: list[str]) -> dict | None:
-    """One annotation in the standard format; None where it has polygons and not one of them is usable."""
-    if annotation.get("ignore", 0) != 0:
-        raise BadValue(f'{coco.where(annotation)}: "ignore" is not supported; use "iscrowd" or remove the annotation')
-    instance = {key: annotation[key] for key in keys if key in annotation}
-    box = instance.get("bbox")
-    if box is None:
-        raise BadValue(f"{coco.where(annotation)} has no 'bbox'; every instance needs one (x, y, width, height)")
-    if not _is_numbers(box) or len(box) != 4:
-        raise BadValue(f"{coco.where(annotation)}: bbox {str(box)[:80]} must be four numbers: x, y, width, height")
-    instance["bbox_mode"] = BoxMode.XYWH_ABS
-    if annotation.get("segmentation"):
-        segmentation = _segmentation(annotation["segmentation"], size, annotation, coco)
-        if not segmentation:
-            return None
-        instance["segmentation"] = segmentation
-    if annotation.get("keypoints"):
-        if not _is_numbers(annotation["keypoints"]) or len(annotation["keypoints"]) % 3:
-            raise BadValue(f"{coco.where(annotation)}: 'keypoints' must be numbers x, y, visibility, x, ...")
-        # x and y are indices of pixels in COCO; a pixel's centre lies half a pixel further
-        instance["keypoints"] = [v if i % 3 == 2 else v + 0.5 for i, v in enumerate(annotation["keypoints"])]
-    return instance
-
-
-def _is_numbers(values: Any) -> bool:
-    """Whether it is a list of finite numbers; millions of coordinates pass here, so without a Python loop."""
-    try:
-        is_number_list = isinstance(values, list) and _NUMBER_TYPES.issuperset(map(type, values))
-        return is_number_list and all(map(math.isfinite, values))
-    except OverflowError:  # an integer that no float can hold
-        return False
-
-
-def _segmentation(segmentation: Any, size: list[int], annotation: dict, coco: CocoFile) -> list | dict:
-    """Polygons without the unusable ones, or a compressed RLE. size: height and width of the image."""
-    if isinstance(segmentation, dict):
-        try:
-            return _compressed(segmentation, size)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadValue(f"{coco.where(annotation)}: not a run-length mask ({error})") from None
-    if not isinstance(segmentation, list) or not all(_is_numbers(polygon) for polygon in segmentation):
-        raise BadValue(f"{coco.where(annotation)}: 'segmentation' must be a list of polygons or a run-length mask")
-    return [polygon for polygon in segmentation if len(polygon) >= 6 and len(polygon) % 2 == 0]
-
-
-def _compressed(rle: dict, size: list[int]) -> dict:
-    counts = rle["counts"]
-    if list(rle["size"]) != size:
-        raise ValueError(f"its size is {rle['size']}, the image's height and width are {size}")
-    if isinstance(counts, str):
-        return {"size": list(rle["size"]), "counts": counts}
-    if any(type(c) is not int or c < 0 for c in counts) or sum(counts) != size[0] * size[1]:
-        raise ValueError(f"its counts must be runs that add up to {size[0]} x {size[1]}")
-    return mask_util.frPyObjects(rle, *size)
 
 
 def load_sem_seg(
