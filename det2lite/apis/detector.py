@@ -186,9 +186,9 @@ def init_detector(
 ) -> Detector:
     """A detector that is ready to predict.
 
-    config: a CfgNode, a YAML file, a name of the model zoo such as "COCO-Detection/faster_rcnn_R_50_FPN_1x", or None
-    for the config that the checkpoint carries. checkpoint: a file or address; None for the config's MODEL.WEIGHTS, or
-    for a name of the zoo its published weights. device: "cpu", "cuda", "cuda:1", "mps"; None for what the config says,
+    config: a CfgNode, a YAML file, a name of the model zoo such as "faster_rcnn_R_50_FPN_1x", or None for the
+    config that the checkpoint carries. checkpoint: a file or address; None for the config's MODEL.WEIGHTS, or for a
+    name of the zoo its published weights. device: "cpu", "cuda", "cuda:1", "mps"; None for what the config says,
     and where the checkpoint carries it, for the best there is. options: keys and values in turn, which change the
     config. class_names: instead of the checkpoint's. score_threshold: least score 0..1 of a detection; None for the
     config's.
@@ -258,12 +258,16 @@ def config_of(config: CfgNode | str | os.PathLike, *, trained: bool = False) -> 
         cfg = config.clone()
         cfg.defrost()
         return cfg
-    name = os.fspath(config)
-    if os.path.isfile(name) or "://" in name or os.path.isabs(name) or name.startswith("."):
-        cfg = get_cfg()
+    cfg, name = get_cfg(), os.fspath(config)
+    if os.path.isfile(name) or "://" in name:
         cfg.merge_from_file(name)
         return cfg
-    return model_zoo.get_config(name if name.endswith((".yaml", ".py")) else f"{name}.yaml", trained=trained)
+    path = model_zoo.find_config_file(name.removesuffix(".py"))
+    cfg.merge_from_file(path)
+    if trained:
+        known = os.path.relpath(path, model_zoo.config_root().resolve())
+        cfg.MODEL.WEIGHTS = model_zoo.get_checkpoint_url(known)
+    return cfg
 
 
 def _carried_config(weights: str | None) -> CfgNode:

@@ -84,7 +84,9 @@ def test_configs_of_every_kind(blob_checkpoint):
     by_path = detector_config(ROOT / "configs" / f"{name}.yaml", "weights.pth")
     assert by_name == by_path == detector_config(by_name, "weights.pth")
     assert by_name.MODEL.WEIGHTS == "weights.pth" and by_name.MODEL.MASK_ON
-    zoo = detector_config("COCO-Detection/faster_rcnn_R_50_FPN_1x")
+    assert detector_config("mask_rcnn_shapes", "weights.pth") == by_name
+    zoo = detector_config("faster_rcnn_R_50_FPN_1x")
+    assert zoo == detector_config("COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml")
     assert zoo.MODEL.WEIGHTS.startswith("https://") and zoo.MODEL.WEIGHTS.endswith(".pkl")
     changed = detector_config(None, blob_checkpoint, options=["INPUT.MIN_SIZE_TEST", 99], score_threshold=0.25)
     assert changed.INPUT.MIN_SIZE_TEST == 99 and changed.MODEL.DEVICE == "auto"
