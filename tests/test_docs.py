@@ -2,7 +2,8 @@
 
 Blocks of Python of one page run one after the other in one namespace, in a folder that holds a data set `cells/`, some
 `photos/` and the repository's folders. A block that begins with `# name.py` or `# name.yaml` becomes that file too;
-lines `python FILE ...` of shell blocks are run where FILE is such a file or the demo. Models are made small on the way.
+lines `python FILE ...` of shell blocks are run where FILE is such a file or the demo, and lines `det2lite ...` on the
+pages of WITH_COMMANDS. Models are made small on the way.
 Blocks marked `no-test` are left alone.
 """
 
@@ -21,7 +22,9 @@ import numpy as np
 import pytest
 
 import det2lite.engine
+import det2lite.engine.own_training
 import det2lite.modeling
+from det2lite.cli import main as cli
 from det2lite.config import get_cfg
 from det2lite.data import DatasetCatalog, MetadataCatalog
 from det2lite.utils.registry import Registry
@@ -49,7 +52,18 @@ PROMISED = {
         "found/1.jpg",
     ),
     "docs/extending.md": ("output/extended/model_final.pth",),
+    "docs/command_line.md": (
+        "runs/cells/model_final.pth",
+        "found.json",
+        "found.pkl",
+        "pictures/1.jpg",
+        "tables/evaluation.json",
+        "for_a_server_files/images.json",
+    ),
 }
+
+# pages on which every command of det2lite is run
+WITH_COMMANDS = ("README.md", "docs/command_line.md")
 
 SMALL = """
 MODEL:
@@ -151,6 +165,7 @@ def workspace(tmp_path, monkeypatch):
         default_setup(cfg, args)
 
     monkeypatch.setattr(det2lite.engine, "default_setup", small_setup)
+    monkeypatch.setattr(det2lite.engine.own_training, "check_weights", lambda cfg: None)  # tests download nothing
     loggers = [logging.getLogger(name) for name in ("det2lite", "fvcore")]
     handlers = [(list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
     registries = [value for value in vars(det2lite.modeling).values() if isinstance(value, Registry)]
@@ -175,8 +190,11 @@ def forget_cells():
         MetadataCatalog.pop(name, None)
 
 
-def run_command(words, files, monkeypatch):
-    """Runs `python FILE ...` in this process, where FILE is one of `files` or the demo."""
+def run_command(words, files, monkeypatch, *, commands=False):
+    """Runs `python FILE ...` in this process, FILE being one of `files` or the demo; with `commands` det2lite too."""
+    if words[:1] == ["det2lite"] and commands:
+        assert cli.main(words[1:]) == 0, " ".join(words)
+        forget_cells()
     if words[:1] != ["python"] or words[1] not in {*files, "demo/demo.py"} or "--num-gpus" in words:
         return
     forget_cells()
@@ -188,7 +206,9 @@ def run_command(words, files, monkeypatch):
         assert not end.code, f"{' '.join(words)}: exit status {end.code}"
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if any(b.language == "python" for b in blocks(n))])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if any(b.language == "python" for b in blocks(n)) or n in WITH_COMMANDS]
+)
 def test_code_runs(name, workspace, monkeypatch):
     files, namespace = set(), {"__name__": "__main__"}
     for block in blocks(name):
@@ -205,7 +225,7 @@ def test_code_runs(name, workspace, monkeypatch):
             exec(code, namespace)
         elif block.language == "bash":
             for line in block.text.replace("\\\n", " ").splitlines():
-                run_command(shlex.split(line, comments=True), files, monkeypatch)
+                run_command(shlex.split(line, comments=True), files, monkeypatch, commands=name in WITH_COMMANDS)
     for path in PROMISED.get(name, ()):
         assert (workspace / path).exists(), path
 
@@ -230,6 +250,10 @@ def test_commands_name_what_is_there(name):
     own = {block.file_name for block in blocks(name)}
     for words in commands(name):
         words = [word for word in words if not re.match(r"\w+=", word)]
+        if words[:1] == ["det2lite"]:
+            known = cli.build_parser(words[1])._option_string_actions
+            unknown = [word for word in words[2:] if word.startswith("--") and word.split("=")[0] not in known]
+            assert not unknown, f"{name}: det2lite {words[1]} has no {unknown}"
         script = next((word for word in words if word.endswith(".py")), None)
         if script is None or words[0] not in ("python", "torchrun", ".venv/bin/python") and not script == words[0]:
             continue
