@@ -27,6 +27,7 @@ def select_foreground_proposals(
     proposals: list[Instances], bg_label: int
 ) -> tuple[list[Instances], list[torch.Tensor]]:
     """The proposals of each image whose `gt_classes` is an object, and the masks `(R_i,)` that selected them."""
+    assert isinstance(proposals, (list, tuple)) and all(isinstance(p, Instances) for p in proposals), type(proposals)
     masks = [(p.gt_classes != -1) & (p.gt_classes != bg_label) for p in proposals]
     return [p[mask.nonzero().squeeze(1)] for p, mask in zip(proposals, masks, strict=True)], masks
 

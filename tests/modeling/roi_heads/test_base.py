@@ -91,6 +91,8 @@ def test_foreground():
     found.gt_classes = torch.tensor([3, 0, -1])
     empty = proposals()
     empty.gt_classes = torch.zeros(0).long()
+    with pytest.raises(AssertionError):
+        select_foreground_proposals(found, 3)
     selected, masks = select_foreground_proposals([found, empty], 3)
     assert [len(s) for s in selected] == [1, 0]
     assert selected[0].proposal_boxes.tensor.tolist() == [B]
