@@ -1,0 +1,89 @@
+#!/usr/bin/env python
+"""One training step: forward, backward, optimizer.
+
+    python benchmarks/train_step.py --vs torchvision                              # 2 images, short edge 480, float32
+    python benchmarks/train_step.py --vs torchvision --precision bfloat16 --vs-precision float32
+    python benchmarks/train_step.py --device cuda --images 16 --short-edge 800 --precision bfloat16 --vs torchvision
+    python benchmarks/train_step.py --package detectron2 --vs det2lite            # any package with the interface
+    python benchmarks/train_step.py --profile                                     # where the time goes
+
+Name the reference with --vs: it comes last in the table, and the ratios are to it.
+"""
+
+from contextlib import nullcontext
+
+import common
+import models
+import torch
+
+CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x"
+
+
+def parse_arguments(description: str, images: int):
+    parser = common.make_parser(description, vs=["torchvision", "det2lite"], rounds=5)
+    parser.add_argument("--config", default=CONFIG, help="config of the package's zoo (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=images, help="in a batch (default: %(default)s)")
+    parser.add_argument("--short-edge", type=int, default=480, help="pixels (default: %(default)s)")
+    parser.add_argument("--precision", choices=list(models.PRECISIONS), default="float32")
+    parser.add_argument("--vs-precision", choices=list(models.PRECISIONS), help="default: that of --precision")
+    parser.add_argument("--tf32", action="store_true", help="TF32 in float32 matrix products on CUDA")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, help="torch threads (default: torch's)")
+    parser.add_argument("--memory", action="store_true", help="peak memory too, each in a fresh process")
+    parser.add_argument("--profile", action="store_true", help="print the operators that take most time")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the package's config")
+    return parser.parse_args()
+
+
+def prepare(name: str, precision: str, args):
+    """A training step of the model called `name`, warmed up."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
+    samples = models.read_samples(args.images, args.short_edge)
+    if name == "torchvision":
+        model, batch = models.torchvisions(samples, args.short_edge, True, args.device)
+    else:
+        model, batch = models.packaged(name, args.config, samples, True, args.device, args.opts)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=1e-4)
+    dtype = models.PRECISIONS[precision]
+    device_type = args.device.split(":")[0]
+
+    def step():
+        with torch.autocast(device_type, dtype=dtype) if dtype else nullcontext():
+            losses = model(batch)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+
+    step = models.synchronised(step, args.device)
+    step()
+    return step
+
+
+def run(prepare, description: str, images: int, what: str) -> None:
+    """Measures what `prepare(name, precision, args)` returns, of the package and of those named by --vs."""
+    args = parse_arguments(description, images)
+    sides = [(args.package, args.precision)]
+    sides += [(name, args.vs_precision or args.precision) for name in args.vs]
+    if args.profile:
+        print(models.profile_table(prepare(*sides[0], args)))
+        return
+    names = [f"{name} {precision}" for name, precision in sides]
+    jobs = {name: prepare(*side, args) for name, side in zip(names, sides, strict=True)}
+    measured = common.by_turns(jobs, args.rounds)
+    if args.memory:
+        jobs.clear()
+        for name, side in zip(names, sides, strict=True):
+            measured[name].peaks.append(common.fresh(prepare, *side, args)[-1])
+    title = f"{what}, {args.config}, {args.images} images, short edge {args.short_edge}, {args.device}"
+    common.report(title, measured, args.output, items=args.images)
+
+
+def main():
+    run(prepare, __doc__, images=2, what="training step")
+
+
+if __name__ == "__main__":
+    main()
