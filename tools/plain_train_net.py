@@ -22,9 +22,10 @@ def evaluate(cfg, model):
     """Evaluates on each of DATASETS.TEST. Returns {data set: {task: {metric: value}}}."""
     from det2lite.data import build_detection_test_loader
     from det2lite.evaluation import build_evaluator, inference_on_dataset, print_csv_format
+    from det2lite.modeling.mixed_precision import for_inference
     from det2lite.utils import comm
 
-    results = {}
+    results, model = {}, for_inference(cfg, model)
     for name in cfg.DATASETS.TEST:
         data_loader = build_detection_test_loader(cfg, name)
         evaluator = build_evaluator(cfg, name, os.path.join(cfg.OUTPUT_DIR, "inference", name))

@@ -154,8 +154,8 @@ class Detector:
 
     def predict(self, batch: list[Prepared]) -> list[DetectionResult]:
         """One pass through the model. batch: images of one group."""
-        with self._lock, torch.no_grad():
-            outputs = self.model([image.inputs for image in batch])
+        with self._lock:
+            outputs = self.predictor.run([image.inputs for image in batch])
         return [self._result(image, output) for image, output in zip(batch, outputs, strict=True)]
 
     def _result(self, image: Prepared, output: dict[str, Any]) -> DetectionResult:

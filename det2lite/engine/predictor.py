@@ -12,6 +12,7 @@ from det2lite.data import Metadata, MetadataCatalog
 from det2lite.data import transforms as T
 from det2lite.engine.checks import resolve_class_counts
 from det2lite.modeling import build_model
+from det2lite.modeling.mixed_precision import for_inference
 from det2lite.utils.errors import BadValue
 
 __all__ = ["DefaultPredictor"]
@@ -52,8 +53,12 @@ class DefaultPredictor:
         return results
 
     def _predict(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        return self.run([self.to_input(image) for image in images])
+
+    def run(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the model finds, without gradients and in the precision of TEST.AMP, on inputs such as `to_input`'s."""
         with torch.no_grad():
-            return self.model([self.to_input(image) for image in images])
+            return for_inference(self.cfg, self.model)(batched_inputs)
 
     def to_input(self, image: np.ndarray) -> dict[str, Any]:
         """What the model takes for an image (H, W, 3) BGR: `image` (3, h, w), resized, and `height`, `width`."""

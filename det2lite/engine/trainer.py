@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -36,18 +35,16 @@ from det2lite.evaluation import (
     verify_results,
 )
 from det2lite.modeling import build_model
+from det2lite.modeling.mixed_precision import amp_precision, for_inference
 from det2lite.solver import build_lr_scheduler, build_optimizer
 from det2lite.utils import comm
 from det2lite.utils.env import seed_all_rng
-from det2lite.utils.errors import BadValue
 from det2lite.utils.events import EventWriter
 from det2lite.utils.fvcore_nn import get_bn_modules
 
 __all__ = ["DefaultTrainer"]
 
 logger = logging.getLogger(__name__)
-
-_AMP_PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class DefaultTrainer(TrainerBase):
@@ -92,12 +89,8 @@ class DefaultTrainer(TrainerBase):
     def _build_inner_trainer(cfg, model: nn.Module, data_loader: Iterable, optimizer: Optimizer) -> SimpleTrainer:
         if not cfg.SOLVER.AMP.ENABLED:
             return SimpleTrainer(model, data_loader, optimizer)
-        name = cfg.SOLVER.AMP.PRECISION
-        if name == "auto":
-            name = "float16" if next(model.parameters()).is_cuda else "bfloat16"
-        if name not in _AMP_PRECISIONS:
-            raise BadValue(f"SOLVER.AMP.PRECISION is {name!r}; known values: auto, {', '.join(_AMP_PRECISIONS)}")
-        return AMPTrainer(model, data_loader, optimizer, precision=_AMP_PRECISIONS[name])
+        precision = amp_precision(cfg.SOLVER.AMP.PRECISION, next(model.parameters()).device.type)
+        return AMPTrainer(model, data_loader, optimizer, precision=precision)
 
     @property
     def model(self) -> nn.Module:
@@ -272,7 +265,7 @@ class DefaultTrainer(TrainerBase):
             evaluators = [evaluators]
         if evaluators is not None:
             assert len(names) == len(evaluators), f"{len(names)} data sets, {len(evaluators)} evaluators"
-        results = OrderedDict()
+        results, model = OrderedDict(), for_inference(cfg, model)
         for index, name in enumerate(names):
             data_loader = cls.build_test_loader(cfg, name)
             if evaluators is not None:

@@ -32,7 +32,9 @@ def test_defaults_are_detectron2s():
     assert ours["MODEL.DEVICE"] == "auto"
     nodes = ("MODEL.FCOS.", "MODEL.REGNET.", "INPUT.LARGE_SCALE_JITTER.")
     own = {key for key in set(ours) - set(reference) if not key.startswith(nodes)}
-    assert own == {"DATASETS.REGISTER", "MODEL.NUM_CLASSES", "SOLVER.AMP.PRECISION", "TEST.BATCH_SIZE"}
+    assert own == {
+        *("DATASETS.REGISTER", "MODEL.NUM_CLASSES", "SOLVER.AMP.PRECISION", "TEST.AMP.ENABLED", "TEST.BATCH_SIZE"),
+    }
 
 
 def test_config_does_not_import_torch():

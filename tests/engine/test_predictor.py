@@ -115,3 +115,13 @@ def test_metadata_is_that_of_the_test_set(cfg):
     assert DefaultPredictor(cfg).metadata is None
     cfg.DATASETS.TEST = ("predictor_test_set",)
     assert DefaultPredictor(cfg).metadata.name == "predictor_test_set"
+
+
+def test_mixed_precision_of_the_test(cfg):
+    cfg.TEST.AMP.ENABLED = True
+    predictor = DefaultPredictor(cfg)
+    seen = []
+    predictor.model.register_forward_pre_hook(lambda *_: seen.append(torch.get_autocast_dtype("cpu")))
+    predictor.model.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    assert predictor(image(4, 6))["colour"].tolist() == [10, 40, 120]
+    assert seen == [torch.bfloat16, True] and not torch.is_autocast_enabled("cpu")

@@ -260,3 +260,12 @@ def test_scaling_is_part_of_the_trainer(cfg):
     cfg.SOLVER.IMS_PER_BATCH = 3
     with pytest.raises(BadValue):
         DefaultTrainer.auto_scale_workers(cfg, 1)
+
+
+def test_evaluation_in_mixed_precision(cfg):
+    cfg.TEST.AMP.ENABLED = True
+    model = TinyOfTrainerTests(cfg)
+    seen = []
+    model.layers[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    TinyTrainer.test(cfg, model)
+    assert set(seen) == {torch.bfloat16} and model.training

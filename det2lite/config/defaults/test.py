@@ -3,6 +3,9 @@
 TEST = {
     "EXPECTED_RESULTS": [],  # [[task, metric, value, tolerance], ...], verified after an evaluation
     "EVAL_PERIOD": 0,  # iterations between evaluations in training; 0: only at the end
+    "AMP": {
+        "ENABLED": False,  # mixed precision of SOLVER.AMP.PRECISION in evaluation and prediction; results are float32
+    },
     "BATCH_SIZE": 1,  # images of one size that each GPU takes at once; results stay those of single images
     "KEYPOINT_OKS_SIGMAS": [],  # one a keypoint; empty: those of COCO persons
     "DETECTIONS_PER_IMAGE": 100,  # at most, the best of all classes

@@ -191,7 +191,8 @@ class FCOS(DenseDetector):
         logits, deltas, centerness = self._transpose_dense_predictions(
             [logit_maps, delta_maps, centerness_maps], [self.num_classes, 4, 1]
         )
-        scores = [(x.sigmoid() * c.sigmoid()).sqrt() for x, c in zip(logits, centerness)]  # noqa: B905
+        # in float32, as half precision has ties where the order matters
+        scores = [(x.float().sigmoid() * c.float().sigmoid()).sqrt() for x, c in zip(logits, centerness)]  # noqa: B905
         return self._detect(self.anchor_generator(features), scores, deltas, images.image_sizes)
 
     def inference_single_image(

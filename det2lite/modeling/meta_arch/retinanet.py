@@ -202,7 +202,7 @@ class RetinaNet(DenseDetector):
         )
         return dense_detections(
             self.box2box_transform.apply_deltas(deltas_of_all, anchor_boxes),
-            logits_of_all.sigmoid(),
+            logits_of_all.float().sigmoid(),  # half precision has ties where the order matters
             labels,
             image_sizes,
             self.num_classes,

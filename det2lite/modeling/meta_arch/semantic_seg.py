@@ -158,7 +158,8 @@ class SemSegFPNHead(nn.Module):
         x = self.layers(features)
         if self.training:
             return None, self.losses(x, targets)
-        return F.interpolate(x, scale_factor=self.common_stride, mode="bilinear", align_corners=False), {}
+        x = F.interpolate(x.float(), scale_factor=self.common_stride, mode="bilinear", align_corners=False)
+        return x, {}  # (N, K, H, W)
 
     def layers(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits `(N, K, H / common_stride, W / common_stride)`."""

@@ -61,7 +61,7 @@ def keypoint_rcnn_loss(
 def keypoint_rcnn_inference(pred_keypoint_logits: torch.Tensor, pred_instances: list[Instances]) -> None:
     """Sets `pred_keypoints (R_i, K, 3)`, x, y and score, and `pred_keypoint_heatmaps` on each image's instances."""
     boxes = torch.cat([i.pred_boxes.tensor for i in pred_instances])
-    logits = pred_keypoint_logits.detach()
+    logits = pred_keypoint_logits.detach().float()
     keypoints = heatmaps_to_keypoints(logits, boxes.detach())[:, :, [0, 1, 3]]  # (R, K, 3)
     counts = [len(i) for i in pred_instances]
     parts = zip(pred_instances, keypoints.split(counts), logits.split(counts))  # noqa: B905 - TorchScript

@@ -81,7 +81,7 @@ def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: list[Ins
     masks = pred_mask_logits
     if masks.shape[1] > 1:
         masks = _of_class(masks, torch.cat(labels))[:, None]
-    parts = masks.sigmoid().split([len(x) for x in labels])
+    parts = masks.float().sigmoid().split([len(x) for x in labels])
     for instances, own in zip(pred_instances, parts):  # noqa: B905 - TorchScript
         instances.pred_masks = own
 
