@@ -63,7 +63,7 @@ PROMISED = {
 }
 
 # pages on which every command of det2lite is run
-WITH_COMMANDS = ("README.md", "docs/command_line.md")
+WITH_COMMANDS = ("README.md", "docs/command_line.md", "docs/converters.md")
 
 SMALL = """
 MODEL:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -149,8 +150,16 @@ def _processes() -> multiprocessing.context.BaseContext:
     """Plain forks would copy the locks of this process' threads; a server imports once what all processes need."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    if threading.current_thread() is threading.main_thread():  # others may not change what a signal does
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the server too, which inherits it
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, heard)
     return context
 
 
