@@ -15,6 +15,7 @@ from common import part
 
 INPUTS = Path(__file__).resolve().parents[1] / "tests" / "parity" / "inputs"
 CONFIDENCE = 4  # scale of the weights of the classes' scores: large enough for as many detections as are kept
+PIXEL_STD = [57.375, 57.12, 58.395]  # what torchvision divides by, so that activations are as large
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -67,7 +68,7 @@ def packaged(package: str, config: str, samples: list[dict], training: bool, dev
     """(model, batch) of a package with Detectron2's interface. opts: changes of the config, KEY VALUE pairs."""
     cfg = part(package, "config").get_cfg()
     cfg.merge_from_file(part(package, "model_zoo").get_config_file(f"{config}.yaml"))
-    cfg.merge_from_list(["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", *opts])
+    cfg.merge_from_list(["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", "MODEL.PIXEL_STD", PIXEL_STD, *opts])
     structures = part(package, "structures")
     batch = []
     for sample in samples:
