@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "eval": "evaluate a checkpoint; keep its predictions and pictures of them",
     "predict": "find objects in images, videos and the camera; pictures and JSON of them",
     "convert": "convert a data set: VOC, YOLO, VIA, LabelMe, CVAT, Cityscapes, images to COCO; on to YOLO, VOC",
+    "browse": "draw a data set before and after augmentation; an overview of its labels",
     "check": "find faults of a data set before they cost a training; write a cleaned copy",
     "split": "split a COCO file at random or into folds, by class and by group",
     "export": "write a trained model as TorchScript or ONNX, and compare it with the model",

@@ -66,9 +66,3 @@ def test_no_display_and_no_data(data_set, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         tool.main(["--source", "annotation"])
     assert stopped.value.code == 1 and "--config-file" in capsys.readouterr().err
-
-
-def test_names_do_not_leave_the_folder():
-    taken = {}
-    names = [tool.free_path("out", name, taken) for name in ("7", "7", "../a")]
-    assert names == ["out/7.jpg", "out/7_2.jpg", "out/.._a.jpg"]
