@@ -86,16 +86,16 @@ def heatmaps_to_keypoints(maps: torch.Tensor, rois: torch.Tensor) -> torch.Tenso
     pixels = size.ceil()
     best_logit = maps[:0, :, 0, 0]  # (0, K), and a row more for each roi
     best = torch.zeros_like(best_logit, dtype=torch.int64)
-    sizes = pixels.long().cpu()
+    sizes = pixels.long().to(torch.device("cpu"))
     # One roi at a time, as together they would need the memory of the largest; only the sizes come to the host.
     for i in range(sizes.shape[0]):
         size_of_one = [int(sizes[i, 1]), int(sizes[i, 0])]
         enlarged = F.interpolate(maps[i : i + 1], size=size_of_one, mode="bicubic", align_corners=False)
-        logit, position_of_one = enlarged.flatten(2).max(dim=2)  # (1, K)
+        logit, position_of_one = enlarged.reshape(1, maps.shape[1], -1).max(dim=2)  # (1, K)
         best_logit, best = torch.cat([best_logit, logit]), torch.cat([best, position_of_one])
     width = pixels[:, :1].long()  # (R, 1)
     position = torch.stack([best % width, best.div(width, rounding_mode="floor")], dim=2)  # (R, K, 2) XY
     points = (position + 0.5) * (size / pixels)[:, None] + rois[:, None, :2]
     # softmax over the cells, shifted by the best pixel: exp(best - best) / sum(exp(cell - best))
-    score = (maps.flatten(2) - best_logit[..., None]).exp().sum(dim=2).reciprocal()
+    score = (maps - best_logit[..., None, None]).exp().sum(dim=[2, 3]).reciprocal()
     return torch.cat([points.to(maps.dtype), best_logit[..., None], score[..., None]], dim=2)
