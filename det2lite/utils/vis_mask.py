@@ -7,6 +7,8 @@ import numpy as np
 
 from det2lite.utils.errors import BadValue
 
+ROWS_AT_ONCE = 256  # of large pictures, whose intermediate values would take much memory
+
 
 class GenericMask:
     """A mask given as (H, W) bitmap, list of flat polygons [x0, y0, x1, y1, ...] or COCO RLE, in any of these forms."""
@@ -206,8 +208,12 @@ class MaskLayer:
 
     def pixels(self) -> np.ndarray:
         """Returns (height, width, 4) uint8 RGBA, colour not multiplied by coverage."""
-        color = self.color / np.maximum(self.coverage, 1e-6)
-        return (np.concatenate([color, self.coverage], axis=2) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+        pixels = np.empty((*self.coverage.shape[:2], 4), dtype=np.uint8)
+        for top in range(0, len(pixels), ROWS_AT_ONCE):
+            rows = slice(top, top + ROWS_AT_ONCE)
+            color = self.color[rows] / np.maximum(self.coverage[rows], 1e-6)
+            pixels[rows] = (np.concatenate([color, self.coverage[rows]], axis=2) * 255 + 0.5).clip(0, 255)
+        return pixels
 
 
 def _decode_rle(rle: dict, height: int, width: int) -> np.ndarray:

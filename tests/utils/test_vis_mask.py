@@ -113,3 +113,11 @@ def test_an_empty_cropped_mask():
     layer = MaskLayer((5, 4))
     layer.paint_patch(*mask.patch_on_canvas(5, 4), (1, 0, 0), 0.5)
     assert not layer.pixels().any()
+
+
+def test_large_layers_are_like_small_ones():
+    layer = MaskLayer((3, 600))
+    layer.paint_patch(1, 250, np.ones((20, 2), bool), (0, 1, 0), 0.5)
+    pixels = layer.pixels()
+    assert pixels.shape == (600, 3, 4) and (pixels[250:270, 1:] == [0, 255, 0, 128]).all()
+    assert not pixels[:250, :, 3].any() and not pixels[270:, :, 3].any() and not pixels[:, 0, 3].any()
