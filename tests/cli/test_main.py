@@ -18,6 +18,11 @@ def test_list_of_commands(capsys):
     assert cli.main([]) == 2
 
 
+def test_order_of_commands():
+    expected = ["train", "eval", "predict", "convert", "check", "split", "browse", "export", "config", "env"]
+    assert [name for name in cli.COMMANDS if name in expected] == expected  # from data to a model, to what it is for
+
+
 def test_unknown_command(capsys, monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "train", "train a model")
     assert cli.main(["trian"]) == 2
