@@ -83,7 +83,7 @@ def export_model(
     load_weights(cfg, model)
     image = sample_image(cfg, sample).to(model.device)
     schema = _write(model, image, path, method, format, opset)
-    exported = ExportedModel(path, method, format, schema)
+    exported = ExportedModel(path, format, schema)
     differences = compare(model, exported, image)
     results = {}
     if run_eval:
@@ -157,13 +157,11 @@ class ExportedModel(nn.Module):
     schema: of a traced model, from `export_torchscript` or `export_onnx`; None for a scripted one.
     """
 
-    def __init__(self, path: str, method: str, format: str, schema: Schema | None):
+    def __init__(self, path: str, format: str, schema: Schema | None):
         super().__init__()
         self.schema = schema
-        if method == "scripting":
-            self.run = torch.jit.load(path)
-        else:
-            self.run = _onnx_runner(path) if format == "onnx" else torch.jit.load(path)
+        # no child module: evaluators switch the mode of those, which is a constant in the file
+        self.run = _onnx_runner(path) if format == "onnx" else torch.jit.load(path).forward
 
     @torch.no_grad()
     def predict(self, image: torch.Tensor) -> Any:

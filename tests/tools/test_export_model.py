@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from det2lite.config import get_cfg
+from det2lite.export.run import export_model
 from det2lite.modeling import build_model
 
 ROOT = Path(__file__).parents[2]
@@ -92,3 +93,15 @@ def test_mistakes(folder, capsys):
     with pytest.raises(SystemExit):
         tool.main(["--output", "model"])
     assert "--weights" in capsys.readouterr().err
+
+
+def test_evaluates_the_exported_model(workspace):
+    """Two images of a tiny COCO, by a traced and by a scripted model."""
+    cfg = get_cfg()
+    cfg.merge_from_file(str(workspace / "tiny.yaml"))
+    torch.manual_seed(0)
+    torch.save({"model": build_model(cfg).state_dict()}, workspace / "weights.pth")
+    cfg.merge_from_list(["MODEL.WEIGHTS", str(workspace / "weights.pth"), "OUTPUT_DIR", str(workspace / "out")])
+    for method in ("tracing", "scripting"):
+        report = export_model(cfg, str(workspace / method), method=method, run_eval=True)
+        assert {"bbox", "segm"} <= set(report.results)
