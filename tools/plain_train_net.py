@@ -126,8 +126,10 @@ def main(args):
 
     cfg = config_from_arguments(args)
     default_setup(cfg, args)
-    if cfg.SOLVER.AMP.ENABLED:
+    if cfg.SOLVER.AMP.ENABLED and not args.eval_only:
         raise BadValue("this plain loop trains in float32: set SOLVER.AMP.ENABLED False, or use train_net.py")
+    if cfg.SOLVER.ACCUMULATE != 1 and not args.eval_only:
+        raise BadValue("this plain loop takes a step with each batch: set SOLVER.ACCUMULATE 1, or use train_net.py")
     model = build_model(cfg)
     if args.eval_only:
         if not cfg.DATASETS.TEST:

@@ -36,7 +36,12 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-_LEAST = {"SOLVER.IMS_PER_BATCH": 1, "SOLVER.CHECKPOINT_PERIOD": 1, "DATALOADER.NUM_WORKERS": 0}
+_LEAST = {
+    "SOLVER.IMS_PER_BATCH": 1,
+    "SOLVER.ACCUMULATE": 1,
+    "SOLVER.CHECKPOINT_PERIOD": 1,
+    "DATALOADER.NUM_WORKERS": 0,
+}
 
 
 class ClassMismatch(UserError, ValueError):

@@ -50,6 +50,13 @@ def write_losses(
         storage.put_scalars(cur_iter=iteration, **means)
 
 
+def mean_losses(parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Each loss' mean over the batches of an iteration; one that a batch does not have is 0 there."""
+    names = dict.fromkeys(name for losses in parts for name in losses)
+    with torch.no_grad():
+        return {name: sum(losses[name] for losses in parts if name in losses) / len(parts) for name in names}
+
+
 def diverged(
     iteration: int, error: FloatingPointError, batch: Any, optimizer: Optimizer, model: nn.Module
 ) -> NonFiniteLoss:

@@ -47,11 +47,12 @@ def fit_to_data(
     if epochs <= 0:
         raise BadValue(f"--epochs {epochs:g}: give a number above 0")
     reference, rate, length = solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER
-    per_epoch = math.ceil(num_images / batch)
-    iterations = max(1, math.ceil(epochs * num_images / batch))
+    seen = batch * solver.ACCUMULATE  # in an iteration
+    per_epoch = math.ceil(num_images / seen)
+    iterations = max(1, math.ceil(epochs * num_images / seen))
     period = max(1, round(epochs / EVALUATIONS)) * per_epoch
     solver.IMS_PER_BATCH = batch
-    solver.BASE_LR = rate * batch / reference
+    solver.BASE_LR = rate * seen / reference
     solver.MAX_ITER = iterations
     solver.STEPS = tuple(sorted({max(1, round(step * iterations / length)) for step in solver.STEPS if step < length}))
     solver.WARMUP_ITERS = max(1, min(solver.WARMUP_ITERS, round(WARMUP_SHARE * iterations)))

@@ -1,6 +1,7 @@
 """Training loops: what happens in an iteration, and the hooks around it."""
 
 import concurrent.futures
+import contextlib
 import contextvars
 import functools
 import logging
@@ -11,11 +12,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from det2lite.engine.metrics import NonFiniteLoss, describe_batch, diverged, write_losses
+from det2lite.engine.metrics import NonFiniteLoss, describe_batch, diverged, mean_losses, write_losses
 from det2lite.engine.run_state import load_training_state, training_state
-from det2lite.utils.errors import UserError
+from det2lite.utils.errors import BadValue, UserError
 from det2lite.utils.events import EventStorage, get_event_storage
 
 __all__ = ["HookBase", "TrainerBase", "SimpleTrainer", "AMPTrainer", "NonFiniteLoss"]
@@ -144,11 +146,12 @@ class TrainerBase:
 
 
 class SimpleTrainer(TrainerBase):
-    """One optimizer, one data loader, one forward and backward pass an iteration.
+    """One optimizer, one data loader, one step of the optimizer an iteration.
 
     The model returns a loss or a dict of losses, which are summed. The loader is iterated once and has to
     last for the whole training. Losses are gathered from all processes every `gather_metric_period`
-    iterations, with `async_write_metrics` in a thread that does not hold up the next step.
+    iterations, with `async_write_metrics` in a thread that does not hold up the next step. An iteration takes
+    `accumulate` batches one after the other; its losses and gradients are their means.
     """
 
     def __init__(
@@ -159,8 +162,12 @@ class SimpleTrainer(TrainerBase):
         gather_metric_period: int = 1,
         zero_grad_before_forward: bool = False,
         async_write_metrics: bool = False,
+        *,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
+        if accumulate < 1:
+            raise BadValue(f"accumulate {accumulate}: an iteration takes 1 batch or more")
         model.train()
         self.model = model
         self.data_loader = data_loader
@@ -168,6 +175,7 @@ class SimpleTrainer(TrainerBase):
         self.gather_metric_period = gather_metric_period
         self.zero_grad_before_forward = zero_grad_before_forward
         self.async_write_metrics = async_write_metrics
+        self.accumulate = accumulate
         self._data_loader_iter_obj: Iterator | None = None
         self._batch: Any = None  # of the current iteration, for the message about a loss that is not finite
         self._executor: concurrent.futures.ThreadPoolExecutor | None = None
@@ -195,23 +203,34 @@ class SimpleTrainer(TrainerBase):
 
     def run_step(self) -> None:
         assert self.model.training, f"{type(self).__name__} needs the model in training mode; call model.train()"
-        start = time.perf_counter()
-        self._batch = next(self._data_loader_iter)
-        data_time = time.perf_counter() - start
-
         if self.zero_grad_before_forward:
             self.optimizer.zero_grad()
-        try:
-            loss_dict, total = self._forward(self._batch)
-        except FloatingPointError as error:  # a part of the model has met NaN or infinity
-            raise diverged(self.iter, error, self._batch, self.optimizer, self.model) from error
-        if not self.zero_grad_before_forward:
-            self.optimizer.zero_grad()
-        self._backward(total)
+        self._batch, data_time, losses = None, 0.0, []
+        for part in range(self.accumulate):
+            start = time.perf_counter()
+            batch = next(self._data_loader_iter)
+            data_time += time.perf_counter() - start
+            self._batch = batch if part == 0 else _joined(self._batch, batch)
+            losses.append(self._forward_and_backward(batch, part))
         self.after_backward()
-        self._write_metrics(loss_dict, data_time)  # before the step: a loss that is not finite leaves the weights alone
+        # before the step: a loss that is not finite leaves the weights alone
+        self._write_metrics(losses[0] if self.accumulate == 1 else mean_losses(losses), data_time)
         self._optimizer_step()
         self._batch = None
+
+    def _forward_and_backward(self, batch: Any, part: int) -> dict[str, torch.Tensor]:
+        """Adds the gradients of one of the iteration's batches. Returns its losses."""
+        # several processes bring their gradients together once, with the last batch
+        waits = part + 1 < self.accumulate and isinstance(self.model, DistributedDataParallel)
+        with self.model.no_sync() if waits else contextlib.nullcontext():
+            try:
+                loss_dict, total = self._forward(batch)
+            except FloatingPointError as error:  # a part of the model has met NaN or infinity
+                raise diverged(self.iter, error, self._batch, self.optimizer, self.model) from error
+            if part == 0 and not self.zero_grad_before_forward:
+                self.optimizer.zero_grad()
+            self._backward(total if self.accumulate == 1 else total / self.accumulate)
+        return loss_dict
 
     def _forward(self, batch: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         losses = self.model(batch)
@@ -298,10 +317,11 @@ class AMPTrainer(SimpleTrainer):
         precision: torch.dtype = torch.float16,
         log_grad_scaler: bool = False,
         async_write_metrics: bool = False,
+        *,
+        accumulate: int = 1,
     ) -> None:
-        super().__init__(
-            model, data_loader, optimizer, gather_metric_period, zero_grad_before_forward, async_write_metrics
-        )
+        settings = gather_metric_period, zero_grad_before_forward, async_write_metrics
+        super().__init__(model, data_loader, optimizer, *settings, accumulate=accumulate)
         parameter = next(model.parameters(), None)
         self.device_type = "cpu" if parameter is None else parameter.device.type
         self.precision = precision if self.device_type == "cuda" else torch.bfloat16
@@ -332,3 +352,9 @@ class AMPTrainer(SimpleTrainer):
         scale = state_dict.get("grad_scaler")
         if scale:  # empty when the checkpoint comes from a run without scaling
             self.grad_scaler.load_state_dict(scale)
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Two batches as one list of samples; of other kinds, whose samples cannot be told, the second."""
+    lists = isinstance(first, list | tuple) and isinstance(second, list | tuple)
+    return [*first, *second] if lists else second

@@ -88,9 +88,10 @@ class DefaultTrainer(TrainerBase):
     @staticmethod
     def _build_inner_trainer(cfg, model: nn.Module, data_loader: Iterable, optimizer: Optimizer) -> SimpleTrainer:
         if not cfg.SOLVER.AMP.ENABLED:
-            return SimpleTrainer(model, data_loader, optimizer)
+            return SimpleTrainer(model, data_loader, optimizer, accumulate=cfg.SOLVER.ACCUMULATE)
         precision = amp_precision(cfg.SOLVER.AMP.PRECISION, next(model.parameters()).device.type)
-        return AMPTrainer(model, data_loader, optimizer, precision=precision)
+        accumulate = cfg.SOLVER.ACCUMULATE
+        return AMPTrainer(model, data_loader, optimizer, precision=precision, accumulate=accumulate)
 
     @property
     def model(self) -> nn.Module:
@@ -199,15 +200,21 @@ class DefaultTrainer(TrainerBase):
         state = super().state_dict()
         state["_trainer"] = self._trainer.state_dict()
         state["random_state"] = self._gather_random_state.states(self.iter)
-        state["data"] = data_state(self.data_loader)
+        state["data"] = {**data_state(self.data_loader), "batches": self._batches_done()}
         return state
+
+    def _batches_done(self) -> int:
+        """Batches that the run has taken from its loader, those before it was resumed included."""
+        accumulate = getattr(self._trainer, "accumulate", 1)  # of a loop of the user's own
+        return getattr(self.data_loader, "start_batch", 0) + (self.iter + 1 - self.start_iter) * accumulate
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._trainer.load_state_dict(state_dict["_trainer"])
         self._loaded_random_states = state_dict.get("random_state")
         self._trainer.stop_data()
-        if not move_data_loader(self.data_loader, state_dict.get("data", {}), self.iter + 1):
+        data = state_dict.get("data", {})
+        if not move_data_loader(self.data_loader, data, data.get("batches", self.iter + 1)):
             logger.warning("The training data starts anew: loader or checkpoint does not say where it was")
 
     def _restore_random_state(self) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from det2lite.engine import SimpleTrainer, create_ddp_model, launch
 from det2lite.engine.launch import (
@@ -58,6 +59,11 @@ def endless(value):
         yield torch.tensor(value)
 
 
+def count_exchanges(exchanges, bucket):
+    exchanges.append(bucket.index())
+    return default_hooks.allreduce_hook(None, bucket)
+
+
 def train_two(folder):
     """The ranks' batches are 1 and 3: their mean gradient is 3 * 2."""
     rank = comm.get_rank()
@@ -65,8 +71,15 @@ def train_two(folder):
     trainer = SimpleTrainer(model, endless(1.0 + 2 * rank), torch.optim.SGD(model.parameters(), lr=0.1))
     trainer.train(0, 1)
     latest = {name: value for name, (value, _) in trainer.storage.latest().items()} if rank == 0 else {}
+    weight = model.module.weight.item()
+    accumulating = create_ddp_model(Line())
+    exchanges = []
+    accumulating.register_comm_hook(exchanges, count_exchanges)
+    optimizer = torch.optim.SGD(accumulating.parameters(), lr=0.1)
+    SimpleTrainer(accumulating, iter(torch.tensor([1.0, 2, 3]) + 6 * rank), optimizer, accumulate=3).train(0, 1)
     result = {
-        "weight": model.module.weight.item(),
+        "weight": weight,
+        "accumulated": (accumulating.module.weight.item(), len(exchanges)),
         "local": (comm.get_local_rank(), comm.get_local_size()),
         "latest": latest,
     }
@@ -93,6 +106,8 @@ def test_two_processes_train_one_model(tmp_path):
     launch(train_two, 2, dist_url="auto", args=(str(tmp_path),))
     ranks = [torch.load(tmp_path / f"{rank}.pth") for rank in range(2)]
     assert [r["weight"] for r in ranks] == pytest.approx([0.4, 0.4])
+    # means 2 and 8 of three batches each: a gradient of 3 * 5, exchanged once
+    assert [r["accumulated"] for r in ranks] == [(pytest.approx(-0.5), 1)] * 2
     assert [r["local"] for r in ranks] == [(0, 2), (1, 2)]
     latest = ranks[0]["latest"]
     assert (latest["loss_a"], latest["loss_b"], latest["total_loss"]) == pytest.approx((2.0, 4.0, 6.0))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from det2lite.engine.train_loop import AMPTrainer, HookBase, NonFiniteLoss, SimpleTrainer, TrainerBase
+from det2lite.utils.errors import BadValue
 from det2lite.utils.events import get_event_storage
 
 
@@ -57,6 +58,68 @@ def test_sgd_steps(cls, zero_grad_before_forward):
     trainer.train(0, 2)
     # d(w x + 2 w x)/dw = 3 x: w = 1 - 0.1 * 3 - 0.1 * 6
     assert trainer.model.weight.item() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("cls", [SimpleTrainer, AMPTrainer])
+@pytest.mark.parametrize("zero_grad_before_forward", [False, True])
+def test_several_batches_make_one_step(cls, zero_grad_before_forward):
+    recorder = Recorder()
+    trainer = make_trainer([1.0, 2.0, 5.0, 1.0], cls, zero_grad_before_forward=zero_grad_before_forward, accumulate=2)
+    trainer.register_hooks([recorder])
+    trainer.train(0, 2)
+    # mean gradients 3 * 1.5 and 3 * 3: w = 1 - 0.1 * 4.5 - 0.1 * 9
+    assert trainer.model.weight.item() == pytest.approx(-0.35)
+    history = {name: trainer.storage.history(name).values() for name in ("loss_a", "loss_b", "total_loss")}
+    expected = {"loss_a": [1.5, 0.55 * 3], "loss_b": [3.0, 1.1 * 3], "total_loss": [4.5, 1.65 * 3]}
+    for name, values in expected.items():
+        assert history[name] == [(pytest.approx(value), i) for i, value in enumerate(values)]
+    assert recorder.calls.count("after_backward") == 2
+
+
+def test_batches_of_a_step_are_as_one_large_batch():
+    class Fit(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 1).double()
+
+        def forward(self, batch):
+            return {"loss": self.layer(torch.stack(batch)).square().mean()}
+
+    samples = torch.randn(8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = []
+    for accumulate in (1, 2, 4):
+        torch.manual_seed(0)
+        model = Fit()
+        loader = iter([list(part) for part in samples.chunk(2 * accumulate)])
+        trainer = SimpleTrainer(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), accumulate=accumulate)
+        trainer.train(0, 2)
+        weights.append(model.layer.weight.detach())
+    assert torch.allclose(weights[0], weights[1], rtol=1e-12) and torch.allclose(weights[0], weights[2], rtol=1e-12)
+
+
+def test_a_loss_that_a_batch_does_not_have_is_zero_there():
+    class Sometimes(Line):
+        def forward(self, batch):
+            losses = super().forward(batch)
+            return losses if batch[0]["x"] > 1 else {"loss_a": losses["loss_a"]}
+
+    trainer = make_trainer([1.0, 3.0], model=Sometimes(), accumulate=2)
+    trainer.train(0, 1)
+    latest = {name: value for name, (value, _) in trainer.storage.latest().items()}
+    assert (latest["loss_a"], latest["loss_b"], latest["total_loss"]) == (2.0, 3.0, 5.0)
+    assert trainer.model.weight.item() == pytest.approx(1 - 0.1 * 5)
+
+
+def test_a_non_finite_loss_in_a_part_of_a_step():
+    trainer = make_trainer([1.0, 1.0, 1.0, float("nan"), 1.0, 1.0], accumulate=3)
+    with pytest.raises(NonFiniteLoss, match="iteration 1") as caught:
+        make_trainer([1.0] * 4 + [float("inf")] + [1.0], accumulate=3).train(0, 2)
+    assert all(f"image_{i}.jpg" in str(caught.value) for i in (3, 4, 5))
+    with pytest.raises(NonFiniteLoss):
+        trainer.train(0, 2)
+    assert trainer.model.weight.item() == pytest.approx(0.7)
+    with pytest.raises(BadValue, match="accumulate 0"):
+        make_trainer([], accumulate=0)
 
 
 def test_losses_are_written_with_their_sum():

@@ -136,9 +136,12 @@ def bits(trainer):
     )
 
 
-@pytest.mark.parametrize(("seed", "workers", "precise_bn"), [(7, 0, False), (-1, 0, True), (-1, 2, False)])
-def test_an_interrupted_run_ends_as_the_unbroken_one(cfg, seed, workers, precise_bn):
+@pytest.mark.parametrize(
+    ("seed", "workers", "precise_bn", "accumulate"), [(7, 0, False, 1), (-1, 0, True, 3), (-1, 2, False, 1)]
+)
+def test_an_interrupted_run_ends_as_the_unbroken_one(cfg, seed, workers, precise_bn, accumulate):
     cfg.SEED = seed
+    cfg.SOLVER.ACCUMULATE = accumulate
     cfg.DATALOADER.NUM_WORKERS = workers
     cfg.TEST.PRECISE_BN.ENABLED = precise_bn
     cfg.TEST.PRECISE_BN.NUM_ITER = 2
@@ -269,3 +272,26 @@ def test_evaluation_in_mixed_precision(cfg):
     model.layers[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     TinyTrainer.test(cfg, model)
     assert set(seen) == {torch.bfloat16} and model.training
+
+
+class Seen(hooks.HookBase):
+    """Images of each batch, told by the model."""
+
+    def __init__(self, model):
+        self.images = []
+        model.register_forward_pre_hook(lambda _, inputs: self.images.append([x["image_id"] for x in inputs[0]]))
+
+
+def test_a_resumed_run_may_take_more_batches_an_iteration(cfg):
+    cfg.SEED, cfg.TEST.EVAL_PERIOD, cfg.SOLVER.CHECKPOINT_PERIOD = 5, 0, 2
+    cfg.DATASETS.TEST = ()
+    output, images = cfg.OUTPUT_DIR, {}
+    for name, parts in (("one", [(1, 8)]), ("changed", [(1, 2), (3, 4), (2, 5)])):
+        cfg.OUTPUT_DIR, images[name] = os.path.join(output, name), []
+        for cfg.SOLVER.ACCUMULATE, cfg.SOLVER.MAX_ITER in parts:
+            trainer = TinyTrainer(cfg)
+            seen = Seen(trainer.model)
+            trainer.resume_or_load(resume=True)
+            trainer.train()
+            images[name] += seen.images
+    assert len(images["changed"]) == 10 and images["changed"][:8] == images["one"]

@@ -17,7 +17,8 @@ SOLVER = {
     "WARMUP_METHOD": "linear",  # or "constant"
     "RESCALE_INTERVAL": False,  # squeeze the schedule behind the warm-up instead of cutting its start
     "CHECKPOINT_PERIOD": 5000,  # iterations
-    "IMS_PER_BATCH": 16,  # images per iteration, over all GPUs
+    "IMS_PER_BATCH": 16,  # images of a batch, over all GPUs
+    "ACCUMULATE": 1,  # batches of an iteration: their mean gradient makes one step of the optimizer
     "REFERENCE_WORLD_SIZE": 0,  # GPUs that the schedule was written for; 0: no rescaling
     "BIAS_LR_FACTOR": 1.0,  # of the learning rate, for biases
     "WEIGHT_DECAY_BIAS": None,  # None: as WEIGHT_DECAY
