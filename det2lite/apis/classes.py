@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from det2lite.checkpoint.run_info import DRAWING_METADATA
 from det2lite.config import CfgNode
 from det2lite.data import Metadata, MetadataCatalog
 
@@ -42,8 +43,9 @@ def classes_of(cfg: CfgNode, run: dict[str, Any], names: Sequence[str] | None = 
     if names is not None:
         names = [str(name) for name in names]
         return Classes(tuple(names), _carried_ids(run, len(names)), Metadata(name="", thing_classes=names))
-    names = list(run.get("class_names") or [])
+    names = [str(name) for name in run.get("class_names") or ()]
     carried = run.get("metadata") if isinstance(run.get("metadata"), dict) else {}
+    carried = {key: value for key, value in carried.items() if key in DRAWING_METADATA}
     for dataset in (*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]):
         known = MetadataCatalog.get(dataset) if dataset in MetadataCatalog else None
         if known is None or not (known.get("thing_classes") or known.get("stuff_classes")):

@@ -40,18 +40,18 @@ class Summary:
         return not self.unreadable and not self.broken_frames
 
     def __str__(self) -> str:
-        seen = [f"{self.images} images"] if self.images or not self.frames else []
-        seen += [f"{self.frames} frames"] if self.frames else []
+        seen = [_counted(self.images, "image")] if self.images or not self.frames else []
+        seen += [_counted(self.frames, "frame")] if self.frames else []
         rate = (self.images + self.frames) / self.seconds if self.seconds else 0
-        lines = [f"{' and '.join(seen)} in {self.seconds:.1f} s ({rate:.2g} a second)"]
+        lines = [f"{' and '.join(seen)} in {self.seconds:.1f} s" + (f" ({rate:.2g} a second)" if rate else "")]
         count = sum(self.detections.values())
         by_class = ", ".join(f"{n} {name}" for name, n in self.detections.most_common(20))
         rest = ", ..." if len(self.detections) > 20 else ""
-        lines.append(f"{count} detections" + (f": {by_class}{rest}" if count else ""))
+        lines.append(_counted(count, "detection") + (f": {by_class}{rest}" if count else ""))
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} could not be read: {', '.join(self.unreadable)}")
         if self.broken_frames:
-            lines.append(f"{self.broken_frames} broken frames were left out")
+            lines.append(f"{_counted(self.broken_frames, 'broken frame')} left out")
         for folder, files in groupby(sorted(self.written), key=lambda path: path.parent):
             names = [path.name for path in files]
             what = f"{names[0]} ... {names[-1]} ({len(names)} files)" if len(names) > 4 else ", ".join(names)
@@ -136,7 +136,7 @@ class ManyPredictions:
             self.summary.written.append(writer.path)
         if reader.broken:
             self.summary.broken_frames += reader.broken
-            logger.error("%s: %d broken frames were left out", name, reader.broken)
+            logger.error("%s: %s left out", name, _counted(reader.broken, "broken frame"))
         if reader.decoded == 0:
             self.summary.unreadable.append(name)
             logger.error("left out: %s has no frame that can be read", name)
@@ -156,6 +156,10 @@ class ManyPredictions:
             yield
         finally:
             self.summary.seconds += time.perf_counter() - start
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _with_progress(items: Iterable[Prediction], total: int | None, unit: str) -> Iterator[Prediction]:

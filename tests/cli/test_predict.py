@@ -94,7 +94,7 @@ def test_a_folder_to_pictures_and_json(weights, photos, capsys):
     assert found["image_id"] == 1 and found["category_id"] == 30 and found["bbox"] == [10, 5, 20, 20]
     assert found["score"] == pytest.approx(0.8) and found["area"] == 400 and found["id"] == 1
     printed = capsys.readouterr().out
-    assert "2 images" in printed and "1 detections: 1 snow" in printed and "written to found" in printed
+    assert "2 images" in printed and "1 detection: 1 snow" in printed and "written to found" in printed
 
 
 def test_nothing_is_overwritten_without_being_asked(weights, photos, capsys):
@@ -134,7 +134,7 @@ def test_videos(weights, photos, capsys):
     content = json.loads(Path("found/predictions.json").read_text())
     frames = [entry for entry in content["images"] if "frame" in entry]
     assert [entry["frame"] for entry in frames] == [0, 1, 2, 3, 4, 5] and frames[2]["file_name"] == "walk.avi#000002"
-    assert len(content["annotations"]) == 7 and "1 images and 6 frames" in capsys.readouterr().out
+    assert len(content["annotations"]) == 7 and "1 image and 6 frames" in capsys.readouterr().out
 
 
 def test_a_video_that_ends_within_a_frame(weights, photos, capsys):
@@ -142,7 +142,7 @@ def test_a_video_that_ends_within_a_frame(weights, photos, capsys):
     content = Path("walk.avi").read_bytes()
     Path("cut.avi").write_bytes(content[: len(content) // 2])
     assert predict(weights, "--input", "cut.avi", "--output", "found") == 1
-    assert names("found") == ["cut.avi"] and "broken frames were left out" in capsys.readouterr().out
+    assert names("found") == ["cut.avi"] and "broken frames left out" in capsys.readouterr().out
 
 
 def test_tiles(weights, photos):
