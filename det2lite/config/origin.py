@@ -85,7 +85,7 @@ def as_yaml(values: dict[str, Any]) -> str:
         for group in groups:
             node = node.setdefault(group, {})
         node[last] = plain_tree(value)
-    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=120) if tree else ""
+    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True) if tree else ""
 
 
 def with_origins(values: dict[str, Any], origin_of: dict[str, str]) -> str:

@@ -37,6 +37,7 @@ def test_values_that_differ_are_a_config_again(config_file):
     again = get_cfg()
     again.merge_from_text(as_yaml(changed))
     assert again == cfg
+    assert as_yaml({"DATASETS.TRAIN": ("集_train",)}) == "DATASETS:\n  TRAIN: [集_train]\n"
     whole = get_cfg()
     whole.merge_from_text(as_yaml(select(cfg)))
     assert whole == cfg

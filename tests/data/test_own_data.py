@@ -70,3 +70,6 @@ def test_test_data(tmp_path):
 def test_nothing_is_there(tmp_path):
     with pytest.raises(UserError):
         prepare_training_data(tmp_path, str(tmp_path / "out"))
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(BadValue, match="is a file; give the folder"):
+        prepare_training_data(tmp_path / "a.json", str(tmp_path / "out"))
