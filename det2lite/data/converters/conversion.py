@@ -1,12 +1,7 @@
 """Carries a conversion out: reads every annotation, in several processes if asked, and makes COCO contents of it."""
 
-import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import pycocotools.mask as mask_util
@@ -18,6 +13,7 @@ from det2lite.data.converters.layout import DataLayout
 from det2lite.data.converters.output import require_free, require_free_folder, write_jsons
 from det2lite.data.converters.records import NO_AREA, Event, SourceImage, SourceObject
 from det2lite.data.converters.report import CocoSplit, ConversionReport, SplitCounts, count_annotation, tally
+from det2lite.data.converters.workers import map_in_processes
 from det2lite.data.converters.write_voc import write_voc
 from det2lite.data.converters.write_yolo import write_yolo
 from det2lite.data.datasets.coco_reader import CocoFile
@@ -111,7 +107,7 @@ def read_as_coco(
     read_of: dict[str, list[SourceImage]] = {split: [] for split in layout.splits}
     todo = [(layout.plan.read, job, skip_broken) for jobs in layout.plan.jobs.values() for job in jobs]
     splits = [split for split, jobs in layout.plan.jobs.items() for _ in jobs]
-    for split, (found, broken) in zip(splits, _run(todo, nproc), strict=True):
+    for split, (found, broken) in zip(splits, map_in_processes(_read_one, todo, nproc), strict=True):
         read_of[split] += found
         tally(report.skipped, [Event(BROKEN_ANNOTATION, broken)] if broken else [])
     named = {image.path for images in read_of.values() for image in images}
@@ -127,44 +123,6 @@ def read_as_coco(
         contents[split] = _content(images, report, layout.folder)
         report.counts[split] = count_content(contents[split].content)
     return contents, report
-
-
-def _run(todo: list[tuple[Callable, Any, bool]], nproc: int) -> Iterator[tuple[list[SourceImage], str | None]]:
-    """What reading gives for each job in turn, and the message where it was broken and may be."""
-    from tqdm import tqdm
-
-    bar = {"total": len(todo), "desc": "reading", "unit": "file", "disable": None}
-    if nproc < 2:
-        yield from tqdm(map(_read_one, todo), **bar)
-        return
-    pool = ProcessPoolExecutor(nproc, _processes(), initializer=_ignore_interrupts)
-    try:
-        yield from tqdm(pool.map(_read_one, todo, chunksize=max(1, min(64, len(todo) // (4 * nproc)))), **bar)
-    except BrokenProcessPool:
-        raise BadValue("a process that reads was ended from outside (out of memory?); give a smaller --nproc") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _processes() -> multiprocessing.context.BaseContext:
-    """Plain forks would copy the locks of this process' threads; a server imports once what all processes need."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    if threading.current_thread() is threading.main_thread():  # others may not change what a signal does
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the server too, which inherits it
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, heard)
-    return context
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends the others
 
 
 def _read_one(todo: tuple[Callable, Any, bool]) -> tuple[list[SourceImage], str | None]:
