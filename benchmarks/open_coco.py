@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Opening a COCO file of the size of train2017 for training: time, memory, and memory with worker processes.
 
-    python benchmarks/open_coco.py --vs reference
-    python benchmarks/open_coco.py --images 5000 --annotations 36000 --vs reference
+    python -m benchmarks.open_coco --vs reference
+    python -m benchmarks.open_coco --images 5000 --annotations 36000 --vs reference
 
 "first" opens the file as a package does that has never seen it, "again" as one that has. The reference is the way that
 Detectron2 documents: pycocotools' COCO, a list of dicts, images without objects left out, instances counted, each dict
@@ -16,8 +16,8 @@ import pickle
 import tempfile
 from collections.abc import Callable
 
-from coco_file import TRAIN_ANNOTATIONS, TRAIN_IMAGES, make_coco_file
-from common import by_turns_fresh, fresh, make_parser, part, proportional_memory, report
+from benchmarks.coco_file import TRAIN_ANNOTATIONS, TRAIN_IMAGES, make_coco_file
+from benchmarks.common import by_turns_fresh, fresh, make_parser, part, proportional_memory, report
 
 
 def parse_arguments():

@@ -1,7 +1,6 @@
 """What the evaluators of instances share: collecting detections and proposals, and writing them."""
 
 import copy
-import json
 import logging
 import os
 import pickle
@@ -14,6 +13,7 @@ from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
 from det2lite.evaluation.coco_results import instances_to_coco_json
 from det2lite.evaluation.evaluator import DatasetEvaluator
 from det2lite.evaluation.proposal_recall import AREAS, box_proposal_recall
+from det2lite.evaluation.result_files import no_garbage_collection, results_as_json, save_predictions
 from det2lite.structures import BoxMode, Instances, RotatedBoxes
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
@@ -71,14 +71,19 @@ class InstancesEvaluator(DatasetEvaluator):
         if not predictions:
             logger.warning("[%s] Did not receive valid predictions.", type(self).__name__)
             return {}
+        with no_garbage_collection():
+            self._evaluate(predictions, img_ids)
+        return copy.deepcopy(self._results)
+
+    def _evaluate(self, predictions: list[dict], img_ids: Sequence[Any] | None) -> None:
+        """Saves the predictions and puts their metrics into `self._results`."""
         if self._output_dir:
             with atomic_write(os.path.join(self._output_dir, "instances_predictions.pth"), "wb") as file:
-                torch.save(predictions, file)
+                save_predictions(predictions, file)
         if any("proposals" in prediction for prediction in predictions):
             self._eval_box_proposals([p for p in predictions if "proposals" in p])
         if any("instances" in prediction for prediction in predictions):
             self._eval_predictions([p for p in predictions if "instances" in p], img_ids=img_ids)
-        return copy.deepcopy(self._results)
 
     def _eval_predictions(self, predictions: list[dict], img_ids: Sequence[Any] | None = None) -> None:
         """Puts the metrics of predictions, dicts with `instances`, into `self._results`."""
@@ -88,8 +93,8 @@ class InstancesEvaluator(DatasetEvaluator):
         if self._output_dir:
             path = os.path.join(self._output_dir, file_name)
             logger.info("Saving results to %s", path)
-            with atomic_write(path) as file:
-                file.write(json.dumps(results))  # json.dump would walk through it in Python
+            with atomic_write(path, "wb") as file:
+                file.write(results_as_json(results))
 
     def _category_mapping(self) -> dict[int, int] | None:
         """From the data set's category ids to contiguous ones; None where they are the same."""
