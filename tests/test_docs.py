@@ -60,10 +60,11 @@ PROMISED = {
         "tables/evaluation.json",
         "for_a_server_files/images.json",
     ),
+    "docs/preflight.md": ("findings.json", "cleaned/train_changes.json", "sheet.png", "looks/1.jpg", "labels.png"),
 }
 
 # pages on which every command of det2lite is run
-WITH_COMMANDS = ("README.md", "docs/command_line.md", "docs/converters.md")
+WITH_COMMANDS = ("README.md", "docs/command_line.md", "docs/converters.md", "docs/preflight.md")
 
 SMALL = """
 MODEL:

@@ -1,6 +1,7 @@
 """Faults planted one by one in a data set without any: each is found once, where it is."""
 
 import json
+import re
 import sys
 import tracemalloc
 from pathlib import Path
@@ -127,6 +128,15 @@ def test_every_kind_is_planted_somewhere():
     planted_kinds = {name.split()[0] for name in (*planted.ENTRY_FAULTS, *planted.FILE_FAULTS)}
     others = {"duplicate-image-id", "duplicate-file-name", "duplicate-category-name", "class-imbalance", "conversion"}
     assert planted_kinds | others | {"xyxy-boxes", "relative-boxes"} == set(KINDS)
+
+
+def test_every_kind_is_documented():
+    page = (Path(__file__).parents[3] / "docs" / "preflight.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    documented = {
+        kind: row.split("|")[2].strip() for row in rows for kind in re.findall(r"`([a-z-]+)`", row.split("|")[1])
+    }
+    assert documented == {kind: entry.severity for kind, entry in KINDS.items()}
 
 
 @pytest.mark.parametrize(
