@@ -36,7 +36,8 @@ class UnwritableFolder(UserError, OSError):
 def default_setup(cfg: Any, args: argparse.Namespace | Mapping) -> None:
     """Makes OUTPUT_DIR, sets up the loggers, logs the environment and the config, keeps `config.yaml`, seeds.
 
-    MODEL.NUM_CLASSES, where set, is written into every head before.     `cfg` is a CfgNode, or a nested mapping whose values stand under `train` (`train.output_dir`, `train.seed`).
+    MODEL.NUM_CLASSES, where set, is written into every head before.
+    `cfg` is a CfgNode, or a nested mapping whose values stand under `train` (`train.output_dir`, `train.seed`).
     """
     output_dir = str(_value(cfg, "OUTPUT_DIR", "output_dir", default=""))
     rank = comm.get_rank()
