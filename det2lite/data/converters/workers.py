@@ -20,6 +20,7 @@ def map_in_processes(function: Callable[[Any], Any], todo: list, nproc: int) -> 
     if nproc < 2:
         yield from tqdm(map(function, todo), **bar)
         return
+    nproc = min(nproc, max(len(todo), 1))
     pool = ProcessPoolExecutor(nproc, _context(function.__module__), initializer=_ignore_interrupts)
     try:
         with _interrupts_held_back():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
 from det2lite.data.data_root import missing_hint
+from det2lite.data.safe_xml import read_xml
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName, close_names
 from det2lite.utils.file_io import PathManager
@@ -55,11 +56,9 @@ def _annotation_file(dirname: str, image_name: str) -> str:
 
 
 def _read_xml(path: str) -> ElementTree.Element:
-    with _open(path) as file:
-        try:
-            return ElementTree.parse(file).getroot()
-        except (ElementTree.ParseError, UnicodeDecodeError) as error:
-            raise BadValue(f"{path}: not XML ({error})") from None
+    if not PathManager.isfile(path):
+        raise MissingFile(f"{path}: no such file; {missing_hint(path)}")
+    return read_xml(PathManager.get_local_path(path))
 
 
 def _open(path: str):

@@ -1,3 +1,4 @@
+import hotcoco
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
@@ -143,3 +144,11 @@ def test_side_by_side_in_folders_of_splits(tmp_path, put):
     contents = read_as_coco(layout)[0]
     assert contents["valid"].image_root == str(tmp_path / "valid")
     assert boxes(contents["valid"].content) == [["a.jpg", "dog", [0, 0, 2, 2]]]
+
+
+def test_boxes_are_those_that_hotcoco_reads(voc, put):
+    """An independent reader of the same format."""
+    for name in ("a", "b c", "\u00e9\u4e2d"):
+        put(f"Annotations/{name}.xml", xml(("dog", 1, 1, 30, 20), ("cat", 5, 6, 5, 6), name=f"{name}.jpg"))
+    theirs = hotcoco.COCO.from_voc(str(voc)).dataset
+    assert sorted(boxes(theirs)) == sorted(boxes(convert(voc)[0]["all"]))
