@@ -40,6 +40,15 @@ def convert_boxes_to_pooler_format(box_lists: List[Boxes]) -> torch.Tensor:  # n
     return torch.cat([image[:, None].to(boxes.dtype), boxes], dim=1)
 
 
+def _indices_of_levels(levels: torch.Tensor, num_levels: int) -> List[torch.Tensor]:  # noqa: UP006
+    """Where `levels (R,)` are 0, 1, ...; the host waits for the device once, not for each level."""
+    on_level = levels == torch.arange(num_levels, device=levels.device)[:, None]  # (L, R)
+    if torch.jit.is_scripting() or torch.jit.is_tracing():  # a trace would keep the sizes as constants
+        return [on_level[level].nonzero().squeeze(1) for level in range(num_levels)]
+    sizes = on_level.sum(dim=1).tolist()
+    return [torch.nonzero_static(on_level[level], size=sizes[level]).squeeze(1) for level in range(num_levels)]
+
+
 def _pool_nothing(features: List[torch.Tensor], height: int, width: int) -> torch.Tensor:  # noqa: UP006
     """`(0, C, height, width)` that depends on every map, so that all parameters before them get a gradient of 0."""
     pooled = features[0].new_zeros([0, features[0].shape[1], height, width])
@@ -119,7 +128,8 @@ class ROIPooler(nn.Module):
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
         output = x[0].new_zeros([rois.shape[0], x[0].shape[1], self.output_size[0], self.output_size[1]])
+        indices = _indices_of_levels(levels, len(x))
         for level, pooler in enumerate(self.level_poolers):
-            index = (levels == level).nonzero().squeeze(1)
+            index = indices[level]
             output.index_put_((index,), pooler(x[level], rois[index]))
         return output

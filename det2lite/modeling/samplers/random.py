@@ -11,8 +11,14 @@ def subsample_labels(
     labels: `(N,)`, -1 ignored, `bg_label` background, others objects, of which `int(num_samples *
     positive_fraction)` are taken at most; background fills up. Returns two index tensors.
     """
-    positive = torch.nonzero((labels != -1) & (labels != bg_label)).squeeze(1)
-    negative = torch.nonzero(labels == bg_label).squeeze(1)
+    is_negative = labels == bg_label
+    is_positive = (labels != -1) & ~is_negative
+    # both numbers at once: the host waits for the device only here
+    sizes = torch.stack([is_positive.sum(), is_negative.sum()]).tolist()
+    positive, negative = (
+        torch.nonzero_static(mask, size=size).squeeze(1)
+        for mask, size in zip((is_positive, is_negative), sizes, strict=True)
+    )
     num_positive = min(positive.numel(), int(num_samples * positive_fraction))
     num_negative = min(negative.numel(), num_samples - num_positive)
     return _choose(positive, num_positive), _choose(negative, num_negative)
