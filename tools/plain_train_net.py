@@ -40,7 +40,7 @@ def train(cfg, model, resume=False):
     from det2lite.checkpoint import DetectionCheckpointer, PeriodicCheckpointer
     from det2lite.data import build_detection_train_loader
     from det2lite.engine import LoopState, check_class_count, check_training_config, default_writers
-    from det2lite.engine.checks import check_classes_of_data, check_classes_of_weights, warn_of_foreign_classes
+    from det2lite.engine.checks import check_classes_of_data
     from det2lite.engine.run_state import keep_random_state
     from det2lite.solver import build_lr_scheduler, build_optimizer
     from det2lite.utils import comm
@@ -59,11 +59,7 @@ def train(cfg, model, resume=False):
     )
     checkpointer.attach_config(cfg)
     resume = resume and checkpointer.has_checkpoint()
-    if resume:
-        check_classes_of_weights(cfg, checkpointer.get_checkpoint_file(), cfg.DATASETS.TRAIN[:1], "resume")
-    loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    if not resume:
-        warn_of_foreign_classes(cfg, loaded)
+    loaded = load(cfg, checkpointer, resume)
     start_iter = loaded["iteration"] + 1 if resume else 0
     periodic_checkpointer = PeriodicCheckpointer(checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_iter=max_iter)
     writers = default_writers(cfg.OUTPUT_DIR, max_iter) if comm.is_main_process() else []
@@ -89,6 +85,18 @@ def train(cfg, model, resume=False):
         finally:  # of a run that stops early, too, the numbers are kept
             write(writers, close=True)
     return results
+
+
+def load(cfg, checkpointer, resume):
+    """Loads the last checkpoint, of the same classes, or else MODEL.WEIGHTS. Returns what it holds beside the model."""
+    from det2lite.engine.checks import check_classes_of_weights, warn_of_foreign_classes
+
+    if resume:
+        check_classes_of_weights(cfg, checkpointer.get_checkpoint_file(), cfg.DATASETS.TRAIN[:1], "resume")
+    loaded = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    if not resume:
+        warn_of_foreign_classes(cfg, loaded)
+    return loaded
 
 
 def write(writers, close=False):
