@@ -16,6 +16,7 @@ from det2lite.data.converters.report import CocoSplit, ConversionReport, SplitCo
 from det2lite.data.converters.workers import map_in_processes
 from det2lite.data.converters.write_voc import write_voc
 from det2lite.data.converters.write_yolo import write_yolo
+from det2lite.data.datasets.coco_loader import read_instance
 from det2lite.data.datasets.coco_reader import CocoFile
 from det2lite.utils.errors import BadValue, UserError
 
@@ -74,7 +75,10 @@ def convert(
         contents, report = read_as_coco(layout, **options)
         return write_coco(contents, report, dict.fromkeys(contents, output))
     require_free_folder(output, overwrite)
-    contents, report = read_as_coco(layout, **options)
+    is_coco = layout.name == "coco"
+    if is_coco and options.get("class_names"):
+        raise BadValue(f"{layout.folder}: COCO files bring their own categories; leave --classes out")
+    contents, report = _contents_of_coco(layout, checked=True) if is_coco else read_as_coco(layout, **options)
     if to == "yolo":
         write_yolo(contents, report, output, polygons=polygons, images=images, overwrite=overwrite)
     else:
@@ -243,11 +247,14 @@ def count_content(content: dict[str, Any]) -> SplitCounts:
     return counts
 
 
-def _contents_of_coco(layout: DataLayout) -> tuple[dict[str, CocoContent], ConversionReport]:
+def _contents_of_coco(layout: DataLayout, checked: bool = False) -> tuple[dict[str, CocoContent], ConversionReport]:
+    """checked: annotations too, each of which is looked at anyway where it is written in another format."""
     report = ConversionReport(f"{layout.title} in {layout.folder}", layout.folder)
     contents = {}
     for split, ((json_path, root),) in layout.plan.jobs.items():
         file = CocoFile(json_path)
+        if checked:
+            _check(file)
         annotations = [a for image in file.images for a in file.annotations[image["id"]]]
         content = {"images": file.images, "annotations": annotations, "categories": file.categories}
         contents[split] = CocoContent(content, root)
@@ -257,6 +264,22 @@ def _contents_of_coco(layout: DataLayout) -> tuple[dict[str, CocoContent], Conve
         if names != report.class_names:
             raise BadValue(f"{json_path}: its categories {names[:10]} are not those of the other splits")
     return contents, report
+
+
+def _check(file: CocoFile) -> None:
+    """Raises `BadValue`, or `UnknownCategory`, for an annotation that cannot be read."""
+    for what, entries, key in (("image", file.images, "file_name"), ("category", file.categories, "name")):
+        for entry in entries:
+            if not isinstance(entry[key], str) or "\0" in entry[key]:
+                raise BadValue(f"{file.path}: {what} {entry['id']}: {key!r} must be text")
+    known = file.category_index()
+    for image in file.images:
+        if not all(image[side] < 1 << 31 for side in ("width", "height")):
+            raise BadValue(f"{file.path}: image {image['id']}: width and height must be numbers of pixels")
+        for annotation in file.annotations[image["id"]]:
+            if annotation["category_id"] not in known:
+                raise file.unknown_category(annotation)
+            read_instance(annotation, [image["height"], image["width"]], file, ["bbox"])
 
 
 def _report_of_coco(layout: DataLayout) -> ConversionReport:

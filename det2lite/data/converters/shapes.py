@@ -13,6 +13,7 @@ from PIL import Image
 TOLERANCE = 0.1
 """How far, in pixels, an outline of straight edges may run inside the curve that it stands for."""
 MAX_MASK_SIDE = 1 << 16
+MAX_CORNERS = 720
 
 
 def ellipse(
@@ -20,8 +21,8 @@ def ellipse(
 ) -> tuple[list[float], tuple[float, float, float, float]]:
     """An ellipse as flat polygon, and the exact box around it, XYXY. angle: radians, from x towards y."""
     radius = max(abs(radius_x), abs(radius_y), TOLERANCE)
-    corners = math.pi / math.acos(1 - min(TOLERANCE / radius, 1.0))
-    count = 4 * max(4, min(math.ceil(corners / 4), 180))
+    step_angle = math.acos(1 - min(TOLERANCE / radius, 1.0))
+    count = 4 * min(max(math.ceil(math.pi / max(step_angle, 1e-3) / 4), 4), MAX_CORNERS // 4)
     cos, sin = math.cos(angle), math.sin(angle)
     polygon = []
     for step in range(count):

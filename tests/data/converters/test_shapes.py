@@ -42,6 +42,7 @@ def test_turned_ellipse():
     half = (math.sqrt(16 * 0.75 + 4 * 0.25), math.sqrt(16 * 0.25 + 4 * 0.75))
     assert box == pytest.approx((-half[0], -half[1], half[0], half[1]))
     assert len(ellipse(0, 0, 0, 0)[0]) >= 6  # a point
+    assert len(ellipse(0, 0, 1e300, 1e300)[0]) == 2 * 720
 
 
 def test_turned_box():

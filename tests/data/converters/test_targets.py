@@ -9,7 +9,7 @@ import yaml
 
 from det2lite.data.converters import convert, recognise_layout
 from det2lite.data.converters.conversion import read_as_coco
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadValue, UserError
 
 from .conftest import boxes
 
@@ -150,3 +150,24 @@ def test_file_names_lead_nowhere_else(tmp_path, put, name):
     from det2lite.data.converters.targets import _inside
 
     assert _inside(name).endswith("a.jpg") and ".." not in _inside(name) and not _inside(name).startswith("/")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"category_id": 9}, "annotation 1 of image 1: category_id 9 is not in 'categories'"),
+        ({"bbox": [1, 2, "3", 4]}, "annotation 1 of image 1: bbox .* must be four numbers"),
+        ({"segmentation": {"size": [10, 20], "counts": [3]}}, "annotation 1 of image 1: not a run-length mask"),
+        ({"segmentation": [["x"]]}, "annotation 1 of image 1: 'segmentation' must be a list of polygons"),
+    ],
+)
+def test_bad_coco_is_named(tmp_path, put, change, words):
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "iscrowd": 0, **change}
+    images = [{"id": 1, "file_name": "a.jpg", "width": 20, "height": 10}]
+    content = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "cat"}]}
+    put("in/instances.json", content)
+    put("in/a.jpg", (20, 10))
+    with pytest.raises(UserError, match=words):
+        convert(recognise_layout(tmp_path / "in"), tmp_path / "out", to="yolo", polygons=True)
+    with pytest.raises(BadValue, match="leave --classes out"):
+        convert(recognise_layout(tmp_path / "in"), tmp_path / "out", to="yolo", class_names=["cat"])
