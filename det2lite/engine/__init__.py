@@ -28,6 +28,7 @@ _HOMES = {
         "LRScheduler",
         "AutogradProfiler",
         "TorchProfiler",
+        "EMAHook",
         "EvalHook",
         "PreciseBN",
         "TorchMemoryStats",

@@ -39,6 +39,7 @@ from det2lite.modeling.mixed_precision import amp_precision, for_inference
 from det2lite.solver import build_lr_scheduler, build_optimizer
 from det2lite.utils import comm
 from det2lite.utils.env import seed_all_rng
+from det2lite.utils.errors import BadValue
 from det2lite.utils.events import EventWriter
 from det2lite.utils.fvcore_nn import get_bn_modules
 
@@ -74,8 +75,12 @@ class DefaultTrainer(TrainerBase):
         self._trainer.register_hooks([_PassOnBackward(weakref.proxy(self))])
 
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        # a proxy: the checkpointer is an attribute of what it saves
-        self.checkpointer = DetectionCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self._ema = self._build_ema(cfg, model)
+        me = weakref.proxy(self)  # the checkpointer is an attribute of what it saves
+        if self._ema is None:
+            self.checkpointer = DetectionCheckpointer(model, cfg.OUTPUT_DIR, trainer=me)
+        else:
+            self.checkpointer = hooks.AveragingCheckpointer(model, cfg.OUTPUT_DIR, ema=self._ema, trainer=me)
         self.checkpointer.attach_config(cfg)
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -153,6 +158,7 @@ class DefaultTrainer(TrainerBase):
         return [
             hooks.IterationTimer(),
             hooks.LRScheduler(),
+            self._ema,
             self._build_precise_bn(),
             self._gather_random_state,
             # behind the hooks whose state it saves
@@ -161,6 +167,14 @@ class DefaultTrainer(TrainerBase):
             # last, so that it writes the metrics of the evaluation too
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
+
+    @staticmethod
+    def _build_ema(cfg: CfgNode, model: nn.Module) -> hooks.EMAHook | None:
+        if not cfg.SOLVER.EMA.ENABLED:
+            return None
+        if cfg.TEST.PRECISE_BN.ENABLED:
+            raise BadValue("SOLVER.EMA averages the statistics of batch norm too: set TEST.PRECISE_BN.ENABLED False")
+        return hooks.EMAHook(model, cfg.SOLVER.EMA.DECAY)
 
     def _build_precise_bn(self) -> HookBase | None:
         if not self.cfg.TEST.PRECISE_BN.ENABLED or not get_bn_modules(self.model):

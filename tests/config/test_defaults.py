@@ -34,7 +34,7 @@ def test_defaults_are_detectron2s():
     own = {key for key in set(ours) - set(reference) if not key.startswith(nodes)}
     assert own == {
         *("DATASETS.REGISTER", "MODEL.NUM_CLASSES", "SOLVER.AMP.PRECISION", "TEST.AMP.ENABLED", "TEST.BATCH_SIZE"),
-        *("SOLVER.ACCUMULATE",),
+        *("SOLVER.ACCUMULATE", "SOLVER.EMA.ENABLED", "SOLVER.EMA.DECAY"),
     }
 
 

@@ -131,16 +131,19 @@ def run(cfg, *, resume=False, stop_at=None):
 
 def bits(trainer):
     momenta = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
+    momenta += trainer._ema.state_dict()["kept"].values() if trainer._ema else []
     return torch.cat(
         [tensor.detach().double().flatten() for tensor in [*trainer.model.state_dict().values(), *momenta]]
     )
 
 
 @pytest.mark.parametrize(
-    ("seed", "workers", "precise_bn", "accumulate"), [(7, 0, False, 1), (-1, 0, True, 3), (-1, 2, False, 1)]
+    ("seed", "workers", "precise_bn", "accumulate", "ema"),
+    [(7, 0, False, 1, True), (-1, 0, True, 3, False), (-1, 2, False, 1, False)],
 )
-def test_an_interrupted_run_ends_as_the_unbroken_one(cfg, seed, workers, precise_bn, accumulate):
+def test_an_interrupted_run_ends_as_the_unbroken_one(cfg, seed, workers, precise_bn, accumulate, ema):
     cfg.SEED = seed
+    cfg.SOLVER.EMA.ENABLED = ema
     cfg.SOLVER.ACCUMULATE = accumulate
     cfg.DATALOADER.NUM_WORKERS = workers
     cfg.TEST.PRECISE_BN.ENABLED = precise_bn
@@ -295,3 +298,46 @@ def test_a_resumed_run_may_take_more_batches_an_iteration(cfg):
             trainer.train()
             images[name] += seen.images
     assert len(images["changed"]) == 10 and images["changed"][:8] == images["one"]
+
+
+def test_averaged_weights_are_evaluated_and_saved(cfg):
+    cfg.SEED, cfg.SOLVER.EMA.ENABLED, cfg.SOLVER.EMA.DECAY = 5, True, 0.3
+    cfg.TEST.EVAL_PERIOD = 4
+    trainer = TinyTrainer(cfg)
+    trainer.resume_or_load(resume=False)
+    name, weights, tested = "layers.0.weight", [], []
+    of_last_step = hooks.CallbackHook(after_step=lambda t: weights.append(t.model.state_dict()[name].clone()))
+    weights.append(trainer.model.state_dict()[name].clone())
+    trainer.register_hooks([of_last_step])
+    trainer.model.register_forward_pre_hook(
+        lambda model, _: None if model.training else tested.append(model.state_dict()[name].clone())
+    )
+    trainer.train()
+    averages = [weights[0]]
+    for step, new in enumerate(weights[1:]):
+        decay = min(0.3, (1 + step) / (10 + step))
+        averages.append(decay * averages[-1] + (1 - decay) * new)
+    assert torch.allclose(tested[0], averages[4], rtol=1e-5) and torch.allclose(tested[-1], averages[8], rtol=1e-5)
+    assert torch.equal(trainer.model.state_dict()[name], tested[-1]) and not torch.equal(tested[-1], weights[-1])
+
+    for file, average, last in (("model_0000003", averages[4], weights[4]), ("model_final", averages[8], weights[8])):
+        content = torch.load(os.path.join(cfg.OUTPUT_DIR, f"{file}.pth"), weights_only=True)
+        assert torch.allclose(content["model"][name], average, rtol=1e-5)
+        hook = content["trainer"]["hooks"]["EMAHook"]
+        assert hook["averages_in_model"] and torch.equal(hook["kept"][name], last)
+    assert content["trainer"]["hooks"]["EMAHook"]["num_updates"] == 8
+
+
+def test_averages_of_another_model_or_beside_exact_statistics(cfg):
+    cfg.SOLVER.EMA.ENABLED = True
+    run(cfg)
+    trainer = TinyTrainer(cfg)
+    trainer.model.layers[0].weight.requires_grad = False
+    with pytest.raises(BadValue, match="averaged weights are of another model"):
+        trainer.resume_or_load(resume=True)
+    cfg.TEST.PRECISE_BN.ENABLED = True
+    with pytest.raises(BadValue, match="set TEST.PRECISE_BN.ENABLED False"):
+        TinyTrainer(cfg)
+    cfg.TEST.PRECISE_BN.ENABLED, cfg.SOLVER.EMA.DECAY = False, 1.0
+    with pytest.raises(BadValue, match="DECAY is 1.0"):
+        TinyTrainer(cfg)

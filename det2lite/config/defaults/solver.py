@@ -20,6 +20,10 @@ SOLVER = {
     "IMS_PER_BATCH": 16,  # images of a batch, over all GPUs
     "ACCUMULATE": 1,  # batches of an iteration: their mean gradient makes one step of the optimizer
     "REFERENCE_WORLD_SIZE": 0,  # GPUs that the schedule was written for; 0: no rescaling
+    "EMA": {
+        "ENABLED": False,  # evaluate and save an exponential moving average of the weights
+        "DECAY": 0.9998,  # share of the average that stays at an iteration; smaller in the first ones
+    },
     "BIAS_LR_FACTOR": 1.0,  # of the learning rate, for biases
     "WEIGHT_DECAY_BIAS": None,  # None: as WEIGHT_DECAY
     "CLIP_GRADIENTS": {

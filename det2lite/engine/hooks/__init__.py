@@ -1,6 +1,7 @@
 """Hooks: what happens around the iterations of a training."""
 
 from det2lite.engine.hooks.checkpointing import BestCheckpointer, PeriodicCheckpointer
+from det2lite.engine.hooks.ema import AveragingCheckpointer, EMAHook, averages_of
 from det2lite.engine.hooks.evaluation import EvalHook
 from det2lite.engine.hooks.precise_bn import PreciseBN
 from det2lite.engine.hooks.profiling import AutogradProfiler, TorchMemoryStats, TorchProfiler
@@ -12,8 +13,10 @@ from det2lite.engine.train_loop import HookBase
 
 __all__ = [
     "AutogradProfiler",
+    "AveragingCheckpointer",
     "BestCheckpointer",
     "CallbackHook",
+    "EMAHook",
     "EvalHook",
     "GatherRandomState",
     "HookBase",
@@ -24,4 +27,5 @@ __all__ = [
     "PreciseBN",
     "TorchMemoryStats",
     "TorchProfiler",
+    "averages_of",
 ]

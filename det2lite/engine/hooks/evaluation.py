@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from det2lite.engine.hooks.ema import averages_of
 from det2lite.engine.run_state import keep_random_state
 from det2lite.engine.train_loop import HookBase
 from det2lite.evaluation.testing import flatten_results_dict
@@ -13,7 +14,8 @@ class EvalHook(HookBase):
     """Calls `eval_function` every `eval_period` iterations (0: never) and after a training that ended well.
 
     Its result, a nested dict of numbers, is written as metrics "a/b/c". Every process calls it. It
-    draws its random numbers apart from the training's, so that a run resumed behind it goes on the same.
+    draws its random numbers apart from the training's, so that a run resumed behind it goes on the same. Where the
+    trainer has an `EMAHook`, the model has the averaged weights meanwhile.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class EvalHook(HookBase):
         self._func = None  # it may hold the trainer, which holds this hook
 
     def _do_eval(self) -> None:
-        with keep_random_state():
+        with keep_random_state(), averages_of(self.trainer):
             results = self._func()
         if results:
             assert isinstance(results, Mapping), f"an eval_function returns a dict, not {results!r}"
