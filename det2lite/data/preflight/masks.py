@@ -1,6 +1,6 @@
 """Findings about segmentations and areas."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ MOST_HAVE = 0.5  # share of annotations with a segmentation from which on one wi
 AREA_SHARE, AREA_PIXELS = 0.2, 10.0  # how far the area may be off: outlines and pixels differ along the rim
 BOX_OVERLAP = 0.5  # IoU of the box with the outline's box below which one of them is wrong
 NOT_NUMBERS = "not numbers"
+NUMBERS = frozenset((int, float))
 
 
 class Outline(NamedTuple):
@@ -29,7 +30,7 @@ def polygon_points(polygon: Any) -> np.ndarray | str:
     """A polygon's points (P, 2), or what is wrong with it."""
     if not isinstance(polygon, list):
         return f"a {type(polygon).__name__} where a polygon should be"
-    if not all(type(value) in (int, float) for value in polygon):
+    if not NUMBERS.issuperset(map(type, polygon)):
         return NOT_NUMBERS
     try:
         values = np.array(polygon, dtype=np.float64)
@@ -44,8 +45,8 @@ def polygon_points(polygon: Any) -> np.ndarray | str:
 
 def polygon_area(points: np.ndarray) -> float:
     """Area inside (P, 2) points, by the shoelace formula; moved to the origin first, which keeps digits."""
-    x, y = (points - points[0]).T
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    x, y = (points - points[0]).T  # so that the edges to and from the first point add nothing
+    return abs(float(np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:]))) / 2
 
 
 def outline_of(polygons: list[np.ndarray]) -> Outline | None:
@@ -58,11 +59,14 @@ def outline_of(polygons: list[np.ndarray]) -> Outline | None:
 
 def check_masks(content: Content, columns: Columns) -> Iterator[Finding]:
     """Polygons, run-length masks, areas, and objects that alone have no mask."""
+    from tqdm import tqdm
+
     having = sum(bool(annotation.get("segmentation")) for annotation in content.annotations)
     expected = having >= max(MOST_HAVE * len(content.annotations), 1)
     sizes = columns.box_sizes
     sound = ~np.any(box_faults(columns.boxes, sizes), axis=0)  # others are no boxes to compare a mask with
-    for row, annotation in enumerate(content.annotations):
+    progress = tqdm(content.annotations, disable=None, unit="annotation", desc="masks", leave=False)
+    for row, annotation in enumerate(progress):
         place = place_of(annotation, columns, content, row)
         segmentation = annotation.get("segmentation")
         outline, pixels = None, None
@@ -107,12 +111,14 @@ def _polygon_faults(
             faults.setdefault("bad-segmentation", points)
     outline = outline_of(usable)
     if outline is not None:
-        beyond = np.concatenate([-outline.box[:2], outline.box[2:] - size])
-        if np.nan_to_num(beyond).max() > EDGE:
-            faults["polygon-outside"] = f"a polygon reaches {np.nanmax(beyond):.1f} pixels beyond the image"
-        overlap = _overlap(box, outline.box)
+        x0, y0, x1, y1 = outline.box.tolist()
+        beyond = max(
+            0.0, -x0, -y0, *(far - side for far, side in zip((x1, y1), size.tolist(), strict=True) if side > 0)
+        )
+        if beyond > EDGE:
+            faults["polygon-outside"] = f"a polygon reaches {beyond:.1f} pixels beyond the image"
+        overlap = _overlap(box.tolist(), (x0, y0, x1, y1))
         if overlap < BOX_OVERLAP and not faults:
-            x0, y0, x1, y1 = outline.box
             around = f"[{x0:g}, {y0:g}, {x1 - x0:g}, {y1 - y0:g}]"
             faults["box-unlike-mask"] = f"bbox {annotation.get('bbox')}, but the polygons lie in {around}"
     if annotation.get("iscrowd") == 1:
@@ -120,12 +126,14 @@ def _polygon_faults(
     return list(faults.items()), outline
 
 
-def _overlap(box: np.ndarray, outline: np.ndarray) -> float:
+def _overlap(box: Sequence[float], outline: Sequence[float]) -> float:
     """IoU of an XYWH box with an XYXY box; 1 where it is not defined."""
-    corners = np.concatenate([box[:2], box[:2] + box[2:]])
-    inner = np.clip(np.minimum(corners[2:], outline[2:]) - np.maximum(corners[:2], outline[:2]), 0, None).prod()
-    union = box[2:].prod() + (outline[2:] - outline[:2]).prod() - inner
-    return float(inner / union) if union > 0 and (box[2:] > 0).all() else 1.0
+    x, y, width, height = box
+    if not (width > 0 and height > 0):
+        return 1.0
+    x0, y0, x1, y1 = outline
+    inner = max(0.0, min(x + width, x1) - max(x, x0)) * max(0.0, min(y + height, y1) - max(y, y0))
+    return inner / (width * height + (x1 - x0) * (y1 - y0) - inner)
 
 
 def rle_fault(rle: dict, size: np.ndarray) -> tuple[tuple[str, str] | None, int | None]:
