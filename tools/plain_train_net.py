@@ -138,6 +138,8 @@ def main(args):
         raise BadValue("this plain loop trains in float32: set SOLVER.AMP.ENABLED False, or use train_net.py")
     if cfg.SOLVER.ACCUMULATE != 1 and not args.eval_only:
         raise BadValue("this plain loop takes a step with each batch: set SOLVER.ACCUMULATE 1, or use train_net.py")
+    if cfg.SOLVER.EMA.ENABLED and not args.eval_only:
+        raise BadValue("this plain loop keeps no average of the weights: set SOLVER.EMA.ENABLED False")
     model = build_model(cfg)
     if args.eval_only:
         if not cfg.DATASETS.TEST:
