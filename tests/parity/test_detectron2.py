@@ -177,7 +177,7 @@ def check_instances(instances: Instances, wanted: dict) -> None:
         if key == "mask_area":
             areas = instances.pred_masks.flatten(1).sum(1)[: len(value)]
             sides = instances.pred_boxes.tensor[: len(value), 2:] - instances.pred_boxes.tensor[: len(value), :2]
-            determined = sides.amin(1) > BOX_ATOL  # a mask is drawn inside its box; one as thin as its error says nothing
+            determined = sides.amin(1) > BOX_ATOL  # a box as thin as its error has any mask
             close(areas[determined], np.asarray(value)[determined], rtol=0.02, atol=20, what=key)
         elif key == "pred_classes":
             assert instances.pred_classes[: len(value)].tolist() == value

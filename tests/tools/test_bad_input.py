@@ -154,7 +154,7 @@ def test_image_in_the_demo(workspace, demo, weights, capsys):
     both = str(workspace / "coco/val2017/*.jpg")
     assert demo("--opts", "MODEL.WEIGHTS", weights, image=both) == 1
     out = capsys.readouterr().out
-    assert "val2017/2.jpg" in out and "1 of 2 images could not be read" in out and "Traceback" not in out
+    assert "val2017/2.jpg" in out and "1 could not be read" in out and "Traceback" not in out
     assert os.listdir(workspace / "pictures") == ["1.jpg"]
 
 
