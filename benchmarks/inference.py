@@ -8,8 +8,6 @@
 Name the reference with --vs: it comes last in the table, and the ratios are to it.
 """
 
-from contextlib import nullcontext
-
 import models
 import torch
 import train_step
@@ -17,19 +15,11 @@ import train_step
 
 def prepare(name: str, precision: str, args):
     """One forward pass in evaluation mode of the model called `name`, warmed up."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
-    samples = models.read_samples(args.images, args.short_edge)
-    if name == "torchvision":
-        model, batch = models.torchvisions(samples, args.short_edge, False, args.device)
-    else:
-        model, batch = models.packaged(name, args.config, samples, False, args.device, args.opts)
-    dtype = models.PRECISIONS[precision]
+    model, batch, autocast = models.prepare(name, precision, args, training=False)
 
     @torch.inference_mode()
     def step():
-        with torch.autocast(args.device.split(":")[0], dtype=dtype) if dtype else nullcontext():
+        with autocast():
             return model(batch)
 
     step = models.synchronised(step, args.device)

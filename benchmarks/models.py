@@ -6,6 +6,8 @@ Both sides see the same images, which were resized before, and the same objects.
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,21 @@ def torchvisions(samples: list[dict], short_edge: int, training: bool, device: s
         )
     model = fill(TorchvisionMaskRCNN(short_edge, device)).train(training)
     return model, (images, targets if training else None)
+
+
+def prepare(name: str, precision: str, args: Any, training: bool) -> tuple:
+    """(model, batch, context manager of its precision) of torchvision or of the package `name`, by the options."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
+    samples = read_samples(args.images, args.short_edge)
+    if name == "torchvision":
+        model, batch = torchvisions(samples, args.short_edge, training, args.device)
+    else:
+        model, batch = packaged(name, args.config, samples, training, args.device, args.opts)
+    dtype = PRECISIONS[precision]
+    autocast = partial(torch.autocast, args.device.split(":")[0], dtype=dtype) if dtype else nullcontext
+    return model, batch, autocast
 
 
 def synchronised(job: Callable[[], Any], device: str) -> Callable[[], Any]:

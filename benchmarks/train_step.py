@@ -10,8 +10,6 @@
 Name the reference with --vs: it comes last in the table, and the ratios are to it.
 """
 
-from contextlib import nullcontext
-
 import common
 import models
 import torch
@@ -37,21 +35,12 @@ def parse_arguments(description: str, images: int):
 
 def prepare(name: str, precision: str, args):
     """A training step of the model called `name`, warmed up."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
-    samples = models.read_samples(args.images, args.short_edge)
-    if name == "torchvision":
-        model, batch = models.torchvisions(samples, args.short_edge, True, args.device)
-    else:
-        model, batch = models.packaged(name, args.config, samples, True, args.device, args.opts)
+    model, batch, autocast = models.prepare(name, precision, args, training=True)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=1e-4)
-    dtype = models.PRECISIONS[precision]
-    device_type = args.device.split(":")[0]
 
     def step():
-        with torch.autocast(device_type, dtype=dtype) if dtype else nullcontext():
+        with autocast():
             losses = model(batch)
         optimizer.zero_grad()
         sum(losses.values()).backward()

@@ -3,9 +3,8 @@
 Names are imported when they are first asked for, so that `--help` of a tool does not wait for torch.
 """
 
-import importlib
-
 from det2lite.engine.launch import launch  # bound here: the function and its module have the same name
+from det2lite.utils.lazy_names import lazy_names
 
 _HOMES = {
     "train_loop": ("HookBase", "TrainerBase", "SimpleTrainer", "AMPTrainer"),
@@ -34,21 +33,6 @@ _HOMES = {
         "TorchMemoryStats",
     ),
 }
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-_SUBMODULES = (*_HOMES, "defaults")
 
-__all__ = ["launch", *_MODULE_OF]
-
-
-def __getattr__(name: str):
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_SUBMODULES})
+__getattr__, __dir__, _NAMES = lazy_names(__name__, _HOMES, submodules=(*_HOMES, "defaults"))
+__all__ = ["launch", *_NAMES]
