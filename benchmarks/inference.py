@@ -1,16 +1,16 @@
 #!/usr/bin/env python
 """Inference of one batch, masks pasted into the images.
 
-    python benchmarks/inference.py --vs torchvision                               # 1 image, short edge 480, float32
-    python benchmarks/inference.py --vs torchvision --precision bfloat16 --vs-precision float32
-    python benchmarks/inference.py --device cuda --images 16 --short-edge 800 --vs torchvision
+    python -m benchmarks.inference --vs torchvision                               # 1 image, short edge 480, float32
+    python -m benchmarks.inference --vs torchvision --precision bfloat16 --vs-precision float32
+    python -m benchmarks.inference --device cuda --images 16 --short-edge 800 --vs torchvision
 
 Name the reference with --vs: it comes last in the table, and the ratios are to it.
 """
 
-import models
 import torch
-import train_step
+
+from benchmarks import models, train_step
 
 
 def prepare(name: str, precision: str, args):

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import part
+
+from benchmarks.common import part
 
 INPUTS = Path(__file__).resolve().parents[1] / "tests" / "parity" / "inputs"
 CONFIDENCE = 4  # scale of the weights of the classes' scores: large enough for as many detections as are kept

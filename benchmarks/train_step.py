@@ -1,18 +1,18 @@
 #!/usr/bin/env python
 """One training step: forward, backward, optimizer.
 
-    python benchmarks/train_step.py --vs torchvision                              # 2 images, short edge 480, float32
-    python benchmarks/train_step.py --vs torchvision --precision bfloat16 --vs-precision float32
-    python benchmarks/train_step.py --device cuda --images 16 --short-edge 800 --precision bfloat16 --vs torchvision
-    python benchmarks/train_step.py --package detectron2 --vs det2lite            # any package with the interface
-    python benchmarks/train_step.py --profile                                     # where the time goes
+    python -m benchmarks.train_step --vs torchvision                              # 2 images, short edge 480, float32
+    python -m benchmarks.train_step --vs torchvision --precision bfloat16 --vs-precision float32
+    python -m benchmarks.train_step --device cuda --images 16 --short-edge 800 --precision bfloat16 --vs torchvision
+    python -m benchmarks.train_step --package detectron2 --vs det2lite            # any package with the interface
+    python -m benchmarks.train_step --profile                                     # where the time goes
 
 Name the reference with --vs: it comes last in the table, and the ratios are to it.
 """
 
-import common
-import models
 import torch
+
+from benchmarks import common, models
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x"
 
