@@ -113,7 +113,7 @@ def test_mask_rcnn(tiny_config, tiny_batch):
         "modeling/samplers/random.py:subsample_labels": 4,
         "modeling/box_coders/loss.py:dense_box_regression_loss": 1,
         "modeling/poolers.py:_indices_of_levels": 2,
-        "modeling/roi_heads/base.py:select_foreground_proposals": 2,
+        "modeling/roi_heads/base.py:select_foreground_proposals": 1,
         "modeling/roi_heads/fast_rcnn.py:box_reg_loss": 1,
         "structures/polygons.py:__getitem__": 2,
         "structures/polygons.py:crop_and_resize": 1,

@@ -29,7 +29,10 @@ def select_foreground_proposals(
     """The proposals of each image whose `gt_classes` is an object, and the masks `(R_i,)` that selected them."""
     assert isinstance(proposals, (list, tuple)) and all(isinstance(p, Instances) for p in proposals), type(proposals)
     masks = [(p.gt_classes != -1) & (p.gt_classes != bg_label) for p in proposals]
-    return [p[mask.nonzero().squeeze(1)] for p, mask in zip(proposals, masks, strict=True)], masks
+    # all numbers at once: the host waits for the device once, not for each image
+    sizes = torch.stack([mask.sum() for mask in masks]).tolist() if masks else []
+    parts = zip(proposals, masks, sizes, strict=True)
+    return [p[torch.nonzero_static(mask, size=size).squeeze(1)] for p, mask, size in parts], masks
 
 
 def select_proposals_with_visible_keypoints(proposals: list[Instances]) -> list[Instances]:
