@@ -297,5 +297,6 @@ def filter_empty_instances(
         keep &= instances.gt_boxes.nonempty(threshold=box_threshold)
     if by_mask and instances.has("gt_masks"):
         keep &= instances.gt_masks.nonempty()
-    kept = instances[keep]
+    # where all are kept, as mostly, their fields need no copies
+    kept = Instances(instances.image_size, **instances.get_fields()) if keep.all() else instances[keep]
     return (kept, keep) if return_mask else kept

@@ -1,7 +1,9 @@
 """From a sample of a data set to what a model takes."""
 
 import copy
+import functools
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ import torch
 from det2lite.config import configurable
 from det2lite.data import detection_utils as utils
 from det2lite.data import transforms as T
+from det2lite.data.transforms.pixels import as_planes
 
 __all__ = ["DatasetMapper"]
 
@@ -89,15 +92,13 @@ class DatasetMapper:
         if self.is_train and "sem_seg_file_name" in dataset_dict:
             sem_seg = utils.read_image(dataset_dict.pop("sem_seg_file_name"), "L").squeeze(2)
 
-        boxes = _boxes(dataset_dict) if self.is_train else None
-
-        aug_input = T.AugInput(image, boxes=boxes, sem_seg=sem_seg)
+        boxes = functools.partial(_boxes, dataset_dict) if self.is_train else None
+        aug_input = _MapperInput(image, boxes=boxes, sem_seg=sem_seg)
         transforms = self.augmentations(aug_input)
         image, sem_seg = aug_input.image, aug_input.sem_seg
         image_shape = image.shape[:2]
 
-        image = image if image.ndim == 3 else image[:, :, None]
-        dataset_dict["image"] = torch.as_tensor(np.array(image.transpose(2, 0, 1), order="C"))  # (C, H, W)
+        dataset_dict["image"] = torch.as_tensor(as_planes(image))  # (C, H, W)
         if sem_seg is not None:
             dataset_dict["sem_seg"] = torch.as_tensor(sem_seg.astype(np.int64))
         if self.proposal_topk is not None:
@@ -124,6 +125,35 @@ class DatasetMapper:
         if self.recompute_boxes and instances.has("gt_masks"):
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         dataset_dict["instances"] = utils.filter_empty_instances(instances)
+
+
+class _MapperInput(T.AugInput):
+    """An input whose boxes are made when an augmentation asks for them, which few do."""
+
+    def __init__(self, image: np.ndarray, *, boxes: Callable[[], np.ndarray | None] | None, sem_seg: np.ndarray | None):
+        super().__init__(image, sem_seg=sem_seg)
+        self._make_boxes = boxes
+        self._applied: list[T.Transform] = []
+
+    @property
+    def boxes(self) -> np.ndarray | None:
+        if self._make_boxes is not None:
+            boxes = self._make_boxes()
+            self.boxes = boxes if boxes is None else T.TransformList(self._applied).apply_box(boxes)
+        return self._boxes
+
+    @boxes.setter
+    def boxes(self, boxes: np.ndarray | None) -> None:
+        self._make_boxes, self._boxes = None, boxes
+
+    def transform(self, tfm: T.Transform) -> None:
+        if self._make_boxes is None:
+            super().transform(tfm)
+            return
+        self._applied.append(tfm)
+        self.image = tfm.apply_image(self.image)
+        if self.sem_seg is not None:
+            self.sem_seg = tfm.apply_segmentation(self.sem_seg)
 
 
 def _boxes(sample: dict) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from det2lite.data.jpeg import decode_plain_jpeg
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
 
@@ -58,20 +59,30 @@ def read_image(file_name: str | os.PathLike, format: str | None = None) -> np.nd
     Raises `MissingFile`, or `BadImage` for a file that is broken, no image, or too large to decode safely.
     """
     with _readable_errors(file_name), PathManager.open(os.fspath(file_name), "rb") as file:
-        upright = _decode(file)
-    return convert_PIL_to_numpy(upright, format)
+        decoded = _decode(file, format)
+    return decoded if isinstance(decoded, np.ndarray) else convert_PIL_to_numpy(decoded, format)
 
 
 def decode_image(file: BinaryIO, name: str, format: str | None = None) -> np.ndarray:
     """As `read_image`, of an open file; errors call it `name`."""
     with _readable_errors(name):
-        upright = _decode(file)
-    return convert_PIL_to_numpy(upright, format)
+        decoded = _decode(file, format)
+    return decoded if isinstance(decoded, np.ndarray) else convert_PIL_to_numpy(decoded, format)
 
 
-def _decode(file: BinaryIO) -> Image.Image:
+def _decode(file: BinaryIO, format: str | None) -> Image.Image | np.ndarray:
+    """The picture turned upright; of most photographs the array in the format already."""
+    start = file.tell()
     with Image.open(file) as image:
-        upright = turn_upright(image)
+        orientation = _upright_by(image)
+        if format in ("BGR", "RGB") and orientation is None and image.format == "JPEG":
+            position = file.tell()
+            file.seek(start)
+            array = decode_plain_jpeg(image, file.read(), format)
+            if array is not None:
+                return array
+            file.seek(position)
+        upright = image if orientation is None else image.transpose(orientation)
         upright.load()
     return upright
 
@@ -98,13 +109,18 @@ def _readable_errors(file_name: str | os.PathLike) -> Iterator[None]:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BadImage(f"image {file_name} is broken ({reason}); replace it or leave it out") from error
 
+
 def turn_upright(image: Image.Image) -> Image.Image:
     """The picture as its EXIF orientation says it is to be seen; itself where it says nothing."""
+    method = _upright_by(image)
+    return image if method is None else image.transpose(method)
+
+
+def _upright_by(image: Image.Image) -> Image.Transpose | None:
     orientation = None
     with contextlib.suppress(Exception):  # broken EXIF is no reason to lose the picture
         orientation = image.getexif().get(EXIF_ORIENTATION)
-    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+    return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:

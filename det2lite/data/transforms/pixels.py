@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+# of cv2.flip, by whether rows and whether columns are reversed
+FLIP_CODES = {(True, False): 0, (False, True): 1, (True, True): -1}
 TORCH_MODES = {Image.NEAREST: "nearest", Image.BILINEAR: "bilinear", Image.BICUBIC: "bicubic"}
 
 
@@ -29,6 +31,23 @@ def through_pil(image: np.ndarray, operation: Callable[[Image.Image], Image.Imag
         return np.stack(planes, axis=-1)
     result = np.asarray(operation(to_pil(image)))
     return result[:, :, None] if image.ndim == 3 and channels == 1 else result
+
+
+def as_planes(image: np.ndarray) -> np.ndarray:
+    """The image (H, W) or (H, W, C) as a new contiguous array (C, H, W)."""
+    image = image if image.ndim == 3 else image[:, :, None]
+    if image.dtype != np.uint8 or image.shape[2] != 3 or image.size == 0:
+        return np.array(image.transpose(2, 0, 1), order="C")
+    import cv2
+
+    # views that are reversed, as mirrored images and those in BGR order are, are read in the order of memory
+    reversed_axes = tuple(axis for axis in range(3) if image.strides[axis] < 0)
+    image = np.flip(image, reversed_axes)
+    if 1 in reversed_axes or 0 in reversed_axes:
+        image = cv2.flip(np.ascontiguousarray(image), FLIP_CODES[0 in reversed_axes, 1 in reversed_axes])
+    planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(image, list(planes[::-1] if 2 in reversed_axes else planes))
+    return planes
 
 
 def resize(image: np.ndarray, height: int, width: int, interp: int) -> np.ndarray:
