@@ -39,7 +39,7 @@ class SampleStore:
 
     def row(self, index: int) -> bytes:
         ends = self.columns["row_end"]
-        return bytes(memoryview(self._rows[ends[index - 1] if index else 0 : ends[index]]))
+        return np.asarray(self._rows[int(ends[index - 1]) if index else 0 : int(ends[index])]).tobytes()
 
     def annotations_of(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where in the annotation columns the samples' annotations are, in order, and how many each sample has."""

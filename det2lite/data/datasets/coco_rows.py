@@ -128,7 +128,7 @@ def _entry(folder: str, digest: str) -> str:
 def _from_cache(entry: str) -> SampleStore | None:
     try:
         return SampleStore.open(entry)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError, EOFError) as error:
         logger.warning("%s is broken and made anew: %s", entry, error)

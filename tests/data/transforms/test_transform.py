@@ -1,8 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from det2lite.data import transforms as T
+from det2lite.data.transforms.pixels import as_planes
 
 RNG = np.random.default_rng(0)
 SHAPES = [(10, 12), (10, 12, 1), (10, 12, 2), (10, 12, 3), (10, 12, 4), (10, 12, 5)]
@@ -177,3 +180,13 @@ def test_rotated_boxes_under_unequal_scales():
 def test_repr():
     assert repr(T.ResizeTransform(1, 2, 3, 4, 0)) == "ResizeTransform(h=1, w=2, new_h=3, new_w=4, interp=0)"
     assert repr(T.RotationTransform(4, 6, 90, interp=1)).startswith("RotationTransform(h=4, w=6, angle=90")
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 3), (1, 1, 3), (0, 4, 3), (7, 5), (7, 5, 4)])
+@pytest.mark.parametrize("steps", list(itertools.product((1, -1), repeat=3)))
+def test_planes_of_any_view(shape, steps):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    view = image[tuple(slice(None, None, step) for step in steps[: image.ndim])]
+    planes = as_planes(view)
+    expected = view if view.ndim == 3 else view[:, :, None]
+    assert planes.flags.c_contiguous and planes.flags.writeable and np.array_equal(planes, expected.transpose(2, 0, 1))
