@@ -30,8 +30,8 @@ setup(
     package_dir={"det2lite.model_zoo.configs": "configs"},
     package_data=data_files(),
     install_requires=[
-        "torch>=2.6",
-        "torchvision>=0.21",
+        "torch>=2.7",
+        "torchvision>=0.22",
         "yacs>=0.1.8",
         "fvcore>=0.1.5.post20221221",
         "iopath>=0.1.10",

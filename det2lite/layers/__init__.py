@@ -20,6 +20,7 @@ from det2lite.layers.wrappers import (
     empty_input_loss_func_wrapper,
     interpolate,
     move_device_like,
+    nonzero_of_count,
     nonzero_tuple,
     shapes_to_tensor,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "move_device_like",
     "nms",
     "nms_rotated",
+    "nonzero_of_count",
     "nonzero_tuple",
     "paste_masks_in_image",
     "roi_align",

@@ -19,6 +19,7 @@ __all__ = [
     "empty_input_loss_func_wrapper",
     "interpolate",
     "move_device_like",
+    "nonzero_of_count",
     "nonzero_tuple",
     "shapes_to_tensor",
 ]
@@ -120,6 +121,13 @@ class Conv2d(torch.nn.Conv2d):
                 folded = folded.contiguous(memory_format=_memory_format(weight))
             self._fold_key, self._fold = key, (folded, bias)
         return self._fold
+
+
+def nonzero_of_count(mask: torch.Tensor, count: int) -> torch.Tensor:
+    """Indices `(count,)` where `mask (R,)` holds. Who knows how many there are need not wait for the device."""
+    if mask.device.type == "mps":  # has no such operator
+        return torch.nonzero(mask).squeeze(1)
+    return torch.nonzero_static(mask, size=count).squeeze(1)
 
 
 def nonzero_tuple(x: torch.Tensor):

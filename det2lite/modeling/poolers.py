@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.ops import RoIPool, roi_pool
 
-from det2lite.layers import ROIAlign, ROIAlignRotated, shapes_to_tensor
+from det2lite.layers import ROIAlign, ROIAlignRotated, nonzero_of_count, shapes_to_tensor
 from det2lite.structures import Boxes
 from det2lite.utils.errors import BadCall, BadValue
 
@@ -46,7 +46,7 @@ def _indices_of_levels(levels: torch.Tensor, num_levels: int) -> List[torch.Tens
     if torch.jit.is_scripting() or torch.jit.is_tracing():  # a trace would keep the sizes as constants
         return [on_level[level].nonzero().squeeze(1) for level in range(num_levels)]
     sizes = on_level.sum(dim=1).tolist()
-    return [torch.nonzero_static(on_level[level], size=sizes[level]).squeeze(1) for level in range(num_levels)]
+    return [nonzero_of_count(on_level[level], sizes[level]) for level in range(num_levels)]
 
 
 def _pool_nothing(features: List[torch.Tensor], height: int, width: int) -> torch.Tensor:  # noqa: UP006

@@ -12,6 +12,7 @@ from det2lite.layers import (
     empty_input_loss_func_wrapper,
     get_norm,
     interpolate,
+    nonzero_of_count,
     nonzero_tuple,
 )
 
@@ -128,3 +129,9 @@ def test_folded_weights_follow_every_change():
     conv(leaf).sum().backward()
     slope = (conv.weight.flatten() * norm.scale_and_shift()[0]).sum()
     torch.testing.assert_close(leaf.grad.sum().double(), slope)
+
+
+def test_nonzero_of_count():
+    mask = torch.tensor([True, False, True, True])
+    assert nonzero_of_count(mask, 3).tolist() == [0, 2, 3]
+    assert nonzero_of_count(mask[1:2], 0).shape == (0,)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from det2lite.config import CfgNode, configurable
-from det2lite.layers import ShapeSpec
+from det2lite.layers import ShapeSpec, nonzero_of_count
 from det2lite.modeling.matcher import Matcher
 from det2lite.modeling.proposal_generator.proposal_utils import add_ground_truth_to_proposals
 from det2lite.modeling.sampling import subsample_labels
@@ -32,7 +32,7 @@ def select_foreground_proposals(
     # all numbers at once: the host waits for the device once, not for each image
     sizes = torch.stack([mask.sum() for mask in masks]).tolist() if masks else []
     parts = zip(proposals, masks, sizes, strict=True)
-    return [p[torch.nonzero_static(mask, size=size).squeeze(1)] for p, mask, size in parts], masks
+    return [p[nonzero_of_count(mask, size)] for p, mask, size in parts], masks
 
 
 def select_proposals_with_visible_keypoints(proposals: list[Instances]) -> list[Instances]:

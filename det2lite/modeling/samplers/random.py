@@ -2,6 +2,8 @@
 
 import torch
 
+from det2lite.layers import nonzero_of_count
+
 
 def subsample_labels(
     labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int
@@ -16,7 +18,7 @@ def subsample_labels(
     # both numbers at once: the host waits for the device only here
     sizes = torch.stack([is_positive.sum(), is_negative.sum()]).tolist()
     positive, negative = (
-        torch.nonzero_static(mask, size=size).squeeze(1)
+        nonzero_of_count(mask, size)
         for mask, size in zip((is_positive, is_negative), sizes, strict=True)
     )
     num_positive = min(positive.numel(), int(num_samples * positive_fraction))
