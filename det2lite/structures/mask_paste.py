@@ -2,6 +2,7 @@
 
 from typing import Tuple  # noqa: UP035 - TorchScript reads the annotations
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -35,20 +36,26 @@ def paste_masks_in_image(
     if torch.jit.is_tracing():
         return _finish(sample_masks(masks, boxes, 0, height, 0, width), threshold)
 
+    if masks.device.type == "cpu":
+        pasted = _zeros_on_demand(count, int(height), int(width), threshold >= 0)
+        if count > 0:
+            _paste_within_boxes(pasted, masks, boxes, threshold)
+        return pasted
     pasted = torch.zeros(
         (count, int(height), int(width)), dtype=torch.bool if threshold >= 0 else torch.uint8, device=masks.device
     )
-    if count == 0:
-        return pasted
-    if masks.device.type == "cpu":
-        _paste_within_boxes(pasted, masks, boxes, threshold)
-        return pasted
     # An accelerator does all pixels: finding the box on the host would make it wait.
     step = max(1, MAX_CHUNK_BYTES // max(1, int(height) * int(width) * BYTES_PER_PIXEL))
     for start in range(0, count, step):
         part = slice(start, start + step)
         pasted[part] = _finish(sample_masks(masks[part], boxes[part], 0, int(height), 0, int(width)), threshold)
     return pasted
+
+
+@torch.jit.unused
+def _zeros_on_demand(count: int, height: int, width: int, is_bool: bool) -> torch.Tensor:
+    """(count, height, width) zeros that take memory only where something is written; torch would write all of them."""
+    return torch.from_numpy(np.zeros((count, height, width), dtype=np.bool_ if is_bool else np.uint8))
 
 
 def _paste_within_boxes(pasted: torch.Tensor, masks: torch.Tensor, boxes: torch.Tensor, threshold: float) -> None:
