@@ -6,6 +6,8 @@ The checkpoints need nothing else: `det2lite eval` and `det2lite predict` take t
 
 import argparse
 import os
+import shlex
+from typing import Any
 
 from det2lite.cli.common import base_config
 from det2lite.config import CfgNode, get_cfg
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> None:
     check_flags(args)
     cfg = plan(args)
     if args.dry_run:
-        print(f"not trained; `det2lite train --config-file {os.path.join(cfg.OUTPUT_DIR, 'config.yaml')}` does that")
+        config_file = shlex.quote(os.path.join(cfg.OUTPUT_DIR, "config.yaml"))
+        print(f"not trained; `det2lite train --config-file {config_file}` does that")
         return
     if args.num_gpus * args.num_machines > 1:
         check_device_count(cfg, args.num_gpus * args.num_machines)
@@ -88,6 +91,7 @@ def plan(args: argparse.Namespace) -> CfgNode:
     from det2lite.utils.logger import setup_logger
 
     cfg, _ = base_config(args)
+    reference = cfg.SOLVER.clone()
     merge_own(cfg, args)
     resumed = resumed_config(cfg, args)
     if resumed is not None:
@@ -105,7 +109,7 @@ def plan(args: argparse.Namespace) -> CfgNode:
                 " config.yaml that it writes"
             )
         lines = set_up_for_data(
-            cfg, args.data, val_folder=args.val, epochs=args.epochs, batch=args.batch, processes=args.num_gpus
+            cfg, args.data, val_folder=args.val, processes=args.num_gpus, reference=reference, **wishes(cfg, args)
         )
     if args.weights == "":
         lines += from_scratch(cfg)
@@ -118,6 +122,17 @@ def plan(args: argparse.Namespace) -> CfgNode:
             file.write(cfg.dump())
     cfg.freeze()
     return cfg
+
+
+def wishes(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
+    """Length and batch as flags or pairs KEY VALUE ask for them; what else is chosen follows from these."""
+    keys = args.opts[0::2]
+    batch, iterations = args.batch, None
+    if "SOLVER.IMS_PER_BATCH" in keys:
+        batch = cfg.SOLVER.IMS_PER_BATCH
+    if "SOLVER.MAX_ITER" in keys:
+        iterations = cfg.SOLVER.MAX_ITER
+    return {"epochs": args.epochs, "batch": batch, "iterations": iterations}
 
 
 def merge_own(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -170,4 +185,5 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> None:
     train_from_config(cfg, resume=args.resume)
     if comm.is_main_process():
         weights = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
-        print(f"done: {weights}; `det2lite predict --weights {weights} --input IMAGES --output DIR` uses it")
+        flags = f"--weights {shlex.quote(weights)} --input IMAGES --output DIR"
+        print(f"done: {weights}; `det2lite predict {flags}` uses it")

@@ -27,51 +27,61 @@ class Machine(NamedTuple):
 
 def fit_to_data(
     cfg: CfgNode, num_images: int, num_classes: int, machine: Machine, *, epochs: float | None = None,
-    batch: int | None = None,
+    batch: int | None = None, iterations: int | None = None, reference: CfgNode | None = None,
 ) -> list[str]:  # fmt: skip
     """Changes `cfg` for data of `num_images` images to train on. Returns lines that say what was chosen, and why.
 
-    The batch is what the memory holds, at most the config's; the learning rate follows it linearly ("Accurate, Large
-    Minibatch SGD", arXiv 1706.02677) from the config's batch; small data sets are seen more often than large ones.
+    The batch is what the memory holds, at most the config's; the learning rate follows the images of a step linearly
+    ("Accurate, Large Minibatch SGD", arXiv 1706.02677) from the config's; small data sets are seen more often than
+    large ones. epochs, iterations, batch: where they are asked for. reference: the SOLVER that rate, batch and steps
+    are scaled from, where `cfg` holds somebody's wishes already.
     """
     solver = cfg.SOLVER
+    reference = solver.clone() if reference is None else reference
     why_batch = "as asked for"
     if batch is None:
         batch, why_batch = _batch_for(cfg, num_images, machine)
     if batch < 1 or batch % machine.processes:
         raise BadValue(f"--batch {batch} is over all {machine.processes} processes: give a multiple of their number")
-    why_epochs = "as asked for"
-    if epochs is None:
-        epochs = min(max(round(IMAGES_SEEN / num_images), MIN_EPOCHS), MAX_EPOCHS)
-        why_epochs = "a small data set is seen more often" if epochs > MIN_EPOCHS else "the data set is large"
-    if epochs <= 0:
-        raise BadValue(f"--epochs {epochs:g}: give a number above 0")
-    reference, rate, length = solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER
-    seen = batch * solver.ACCUMULATE  # in an iteration
+    seen, of_reference = batch * solver.ACCUMULATE, reference.IMS_PER_BATCH * reference.ACCUMULATE  # in an iteration
+    epochs, why_epochs = _epochs_for(num_images, epochs, iterations, seen)
     per_epoch = math.ceil(num_images / seen)
-    iterations = max(1, math.ceil(epochs * num_images / seen))
+    if iterations is None:
+        iterations = max(1, math.ceil(epochs * num_images / seen))
     period = max(1, round(epochs / EVALUATIONS)) * per_epoch
-    solver.IMS_PER_BATCH = batch
-    solver.BASE_LR = rate * seen / reference
-    solver.MAX_ITER = iterations
-    solver.STEPS = tuple(sorted({max(1, round(step * iterations / length)) for step in solver.STEPS if step < length}))
-    solver.WARMUP_ITERS = max(1, min(solver.WARMUP_ITERS, round(WARMUP_SHARE * iterations)))
+    solver.IMS_PER_BATCH, solver.MAX_ITER = batch, iterations
+    solver.BASE_LR = reference.BASE_LR * seen / of_reference
+    scale = iterations / reference.MAX_ITER
+    steps = {max(1, round(step * scale)) for step in reference.STEPS if step < reference.MAX_ITER}
+    solver.STEPS = tuple(sorted(steps))
+    solver.WARMUP_ITERS = max(1, min(reference.WARMUP_ITERS, round(WARMUP_SHARE * iterations)))
     solver.CHECKPOINT_PERIOD = cfg.TEST.EVAL_PERIOD = period
     solver.REFERENCE_WORLD_SIZE = 0
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     set_class_count(cfg, num_classes)
-    drops = (
-        f", a tenth of it from {' and '.join(map(str, solver.STEPS))}"
-        if "MultiStep" in solver.LR_SCHEDULER_NAME
-        else ""
-    )
+    has_drops = solver.STEPS and "MultiStep" in solver.LR_SCHEDULER_NAME
+    drops = f", a tenth of it from {' and '.join(map(str, solver.STEPS))}" if has_drops else ""
+    spread = f"{machine.processes} process{'es' * (machine.processes > 1)}"
+    spread += f", {solver.ACCUMULATE} batches a step" if solver.ACCUMULATE > 1 else ""
     return [
-        f"batch: {batch} images over {machine.processes} process{'es' * (machine.processes > 1)} ({why_batch})",
+        f"batch: {batch} images over {spread} ({why_batch})",
         f"length: {epochs:g} epochs of {per_epoch} iterations, {iterations} in all ({why_epochs}; --epochs N)",
-        f"learning rate: {solver.BASE_LR:g} (the config's {rate:g} is for {reference} images a batch),"
+        f"learning rate: {solver.BASE_LR:g} (the config's {reference.BASE_LR:g} is for {of_reference} images a step),"
         f" rising over {solver.WARMUP_ITERS} iterations{drops}",
         f"evaluation and checkpoint every {period} iterations",
     ]
+
+
+def _epochs_for(num_images: int, epochs: float | None, iterations: int | None, seen: int) -> tuple[float, str]:
+    """Times that the data is seen, and the reason. iterations: asked for; seen: images in each."""
+    if epochs is None and iterations is not None:
+        return iterations * seen / num_images, "as asked for"
+    if epochs is not None:
+        if epochs <= 0:
+            raise BadValue(f"--epochs {epochs:g}: give a number above 0")
+        return epochs, "as asked for"
+    epochs = min(max(round(IMAGES_SEEN / num_images), MIN_EPOCHS), MAX_EPOCHS)
+    return epochs, "a small data set is seen more often" if epochs > MIN_EPOCHS else "the data set is large"
 
 
 def _batch_for(cfg: CfgNode, num_images: int, machine: Machine) -> tuple[int, str]:

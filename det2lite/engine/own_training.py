@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import Any
 
 import psutil
 import torch
@@ -17,12 +18,11 @@ __all__ = ["check_weights", "set_up_for_data"]
 
 
 def set_up_for_data(
-    cfg: CfgNode, folder: str, *, val_folder: str | None = None, epochs: float | None = None, batch: int | None = None,
-    processes: int = 1,
+    cfg: CfgNode, folder: str, *, val_folder: str | None = None, processes: int = 1, **wishes: Any,
 ) -> list[str]:  # fmt: skip
     """Changes `cfg` so that it trains on the data set in a folder. Returns lines that say what was found and chosen.
 
-    COCO files that have to be made go below OUTPUT_DIR. Options are those of `prepare_training_data` and `fit_to_data`.
+    COCO files that have to be made go below OUTPUT_DIR. val_folder: see `prepare_training_data`; wishes: `fit_to_data`.
     """
     data = prepare_training_data(folder, cfg.OUTPUT_DIR, val_folder=val_folder, seed=max(cfg.SEED, 0))
     check_tasks(cfg, data, folder)
@@ -31,7 +31,7 @@ def set_up_for_data(
     cfg.DATASETS.REGISTER = [[name, *map(str, files)] for name, files in splits.items()]
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (f"{stem}_train",), (f"{stem}_val",)
     machine = Machine(processes, _memory(cfg))
-    chosen = fit_to_data(cfg, data.train.counts.images, len(data.class_names), machine, epochs=epochs, batch=batch)
+    chosen = fit_to_data(cfg, data.train.counts.images, len(data.class_names), machine, **wishes)
     return [*data.story, *chosen]
 
 

@@ -27,7 +27,7 @@ def test_a_folder_in_cocos_layout(trained, shapes):
     assert "training: 6 images with" in log and f"5 classes: {', '.join(NAMES)}" in log
     assert "batch: 2 images over 1 process (as asked for" in log
     assert "length: 1 epochs of 3 iterations, 3 in all" in log
-    assert "learning rate: 0.0002 (the config's 0.0016 is for 16 images a batch), rising over 1 iterations" in log
+    assert "learning rate: 0.0002 (the config's 0.0016 is for 16 images a step), rising over 1 iterations" in log
     cfg = config_of(trained)
     assert cfg.SOLVER.MAX_ITER == 3 and cfg.SOLVER.STEPS == (2, 3) and cfg.SOLVER.BASE_LR == pytest.approx(0.0002)
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == cfg.MODEL.RETINANET.NUM_CLASSES == 5

@@ -23,7 +23,7 @@ def test_a_small_data_set(cfg):
     assert solver.STEPS == (5000, 6667) and solver.WARMUP_ITERS == 750
     assert solver.CHECKPOINT_PERIOD == cfg.TEST.EVAL_PERIOD == 750  # 5 epochs
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == cfg.MODEL.NUM_CLASSES == 3 and cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 54
-    assert "learning rate: 0.005 (the config's 0.02 is for 16 images a batch)" in lines[2]
+    assert "learning rate: 0.005 (the config's 0.02 is for 16 images a step)" in lines[2]
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(1, 100), (300, 100), (1000, 30), (118_000, 12)])
@@ -62,6 +62,22 @@ def test_what_is_asked_for(cfg):
         fit_to_data(cfg, 10, 3, Machine(1, 8.0), epochs=-1)
     with pytest.raises(BadValue, match="--batch 3 is over all 2 processes"):
         fit_to_data(cfg, 10, 3, Machine(2, 8.0), batch=3)
+
+
+def test_wishes_are_followed(cfg):
+    """1200 images are 75 steps of 16. Rate and steps go by the config before the wishes."""
+    reference = cfg.SOLVER.clone()
+    cfg.SOLVER.merge_from_list(["IMS_PER_BATCH", 4, "ACCUMULATE", 4, "MAX_ITER", 900])
+    lines = fit_to_data(cfg, 1200, 3, Machine(1, 80.0), batch=4, iterations=900, reference=reference)
+    solver = cfg.SOLVER
+    assert (solver.IMS_PER_BATCH, solver.MAX_ITER, solver.STEPS) == (4, 900, (600, 800))
+    assert solver.BASE_LR == pytest.approx(0.02) and solver.WARMUP_ITERS == 90
+    assert solver.CHECKPOINT_PERIOD == 75  # 12 epochs
+    assert "4 images over 1 process, 4 batches a step (as asked for)" in lines[0]
+    assert "12 epochs of 75 iterations, 900 in all" in lines[1]
+    cfg.SOLVER.ACCUMULATE = 1
+    fit_to_data(cfg, 1200, 3, Machine(1, 80.0), batch=4, reference=reference)
+    assert solver.BASE_LR == pytest.approx(0.005)
 
 
 def test_from_scratch(cfg):
