@@ -7,6 +7,7 @@ torch at its top, so that `--help` answers at once.
 
 import argparse
 import importlib
+import os
 import sys
 
 from det2lite import __version__
@@ -52,9 +53,23 @@ def build_parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-@exit_on_user_error
+BROKEN_PIPE = 141  # what a shell reports of a command that SIGPIPE ended: 128 + 13
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs `det2lite` with `arguments` (default: those of the process). Returns the exit status."""
+    try:
+        status = _main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        # what is still buffered has to go somewhere when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+@exit_on_user_error
+def _main(arguments: list[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(general_help())

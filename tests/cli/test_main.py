@@ -34,6 +34,15 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("det2lite ")
 
 
+def test_a_reader_that_has_seen_enough():
+    script = "import sys; from det2lite.cli.main import main; sys.exit(main(['config']))"
+    command = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    command.stderr.close()
+    assert command.wait() == cli.BROKEN_PIPE
+
+
 @pytest.mark.parametrize("command", list(cli.COMMANDS))
 def test_help_fits_a_screen_and_imports_no_torch(command):
     script = (
