@@ -8,7 +8,7 @@ from det2lite import engine
 from det2lite.apis.detector import config_of, detector_config
 from det2lite.config import CfgNode
 from det2lite.engine import DefaultTrainer, check_training_config, evaluate_weights
-from det2lite.utils.errors import BadValue
+from det2lite.engine.run_folder import RunExists, claim_run_folder
 
 
 def train(
@@ -33,8 +33,13 @@ def train(
     if device is not None:
         cfg.MODEL.DEVICE = str(device)
     cfg.freeze()
-    if not resume and os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
-        raise BadValue(f"{cfg.OUTPUT_DIR} holds a run already: resume=True goes on with it, or take another output_dir")
+    if not resume:
+        try:
+            claim_run_folder(cfg.OUTPUT_DIR)
+        except RunExists:
+            raise RunExists(
+                f"{cfg.OUTPUT_DIR} holds a run already: resume=True goes on with it, or take another output_dir"
+            ) from None
     engine.default_setup(cfg, {"resume": resume})
     check_training_config(cfg)
     trainer = trainer_class(cfg)

@@ -59,6 +59,10 @@ def test_train_predict_evaluate(dataset):
     weights = dataset / "run" / "model_final.pth"
     with pytest.raises(BadValue, match="holds a run already"):
         train(CONFIG, output_dir=dataset / "run", device="cpu", options=options)
+    (dataset / "run" / "last_checkpoint").unlink()
+    with pytest.raises(BadValue, match="resume=True"):  # a checkpoint alone is a run
+        train(CONFIG, output_dir=dataset / "run", device="cpu", options=options)
+    (dataset / "run" / "last_checkpoint").write_text("model_final.pth")
     again = evaluate(checkpoint=weights, output_dir=dataset / "eval", device="cpu")
     assert again["bbox"]["AP"] == pytest.approx(metrics["bbox"]["AP"], abs=1e-6)
     assert (dataset / "eval" / "inference" / "coco_instances_results.json").is_file()
