@@ -1,6 +1,7 @@
 """Data sets in the Pascal VOC layout: one XML of boxes for each image, and lists of image names for each split."""
 
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +19,9 @@ CLASS_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+
+
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".JPG", ".JPEG", ".PNG")
 
 
 class VocObject(NamedTuple):
@@ -40,9 +44,12 @@ def load_voc_instances(dirname: str, split: str, class_names: Sequence[str]) -> 
 
 
 def read_voc_image_names(dirname: str, split: str) -> list[str]:
-    """Names of the images of a split, without folder and extension."""
+    """Names of the images of a split, without folder and extension.
+
+    A line may go on with a number, as the lists of single classes do. Names may have spaces.
+    """
     with _open(os.path.join(dirname, "ImageSets", "Main", f"{split}.txt")) as file:
-        return [line.split()[0] for line in file if line.strip()]
+        return [re.sub(r"\s+-?[01]$", "", line.strip()) for line in file if line.strip()]
 
 
 def read_voc_objects(dirname: str, image_name: str) -> list[VocObject]:
@@ -72,12 +79,20 @@ def _sample(dirname: str, name: str, index_of: dict[str, int]) -> dict:
     root = _read_xml(path)
     instances = [_instance(node, number, path, index_of) for number, node in enumerate(root.findall("object"), 1)]
     return {
-        "file_name": os.path.join(dirname, "JPEGImages", f"{name}.jpg"),
+        "file_name": _image_file(dirname, name),
         "image_id": name,
         "height": int(_number(root, "size/height", path)),
         "width": int(_number(root, "size/width", path)),
         "annotations": instances,
     }
+
+
+def _image_file(dirname: str, name: str) -> str:
+    """The image of a name: .jpg, unless only one of another kind is there."""
+    usual, *others = (os.path.join(dirname, "JPEGImages", name + extension) for extension in _EXTENSIONS)
+    if PathManager.isfile(usual):
+        return usual
+    return next((path for path in others if PathManager.isfile(path)), usual)
 
 
 def _instance(node: ElementTree.Element, number: int, path: str, index_of: dict[str, int]) -> dict:

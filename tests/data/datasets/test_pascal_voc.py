@@ -37,6 +37,17 @@ def test_load(voc):
     }  # fmt: skip
 
 
+def test_names_with_spaces_and_images_of_other_kinds(voc):
+    root, write = voc
+    (root / "ImageSets/Main/val.txt").write_text("neue zelle ü  -1\ncell 2\na\n", encoding="utf-8")
+    write("neue zelle ü")
+    write("cell 2")
+    for name in ("neue zelle ü.png", "cell 2.jpeg", "a.png", "a.jpg"):
+        (root / "JPEGImages" / name).write_bytes(b"")
+    names = [os.path.basename(sample["file_name"]) for sample in load_voc_instances(str(root), "val", ["cat"])]
+    assert names == ["neue zelle ü.png", "cell 2.jpeg", "a.jpg"]
+
+
 @pytest.mark.parametrize(
     "objects, words",
     [
