@@ -12,9 +12,9 @@ from det2lite.utils.errors import BadValue, MissingFile
 TITLE = "COCO"
 _HEAD = 1 << 16
 _OTHER_TASKS = ("panoptic_", "captions_", "stuff_", "image_info_")
+_RESULTS = re.compile(r"(results?|predictions?|detections?)\b", re.IGNORECASE)
 # in the order of preference; of one images' files the first kind is taken
 _KINDS = ("instances_", "person_keypoints_")
-_RESULTS = re.compile(r"(results?|predictions?|detections?)\b", re.IGNORECASE)
 
 
 class CocoJob(NamedTuple):
@@ -49,17 +49,17 @@ def read(job: CocoJob) -> list:
 
 
 def _files(tree: Tree) -> list[str]:
-    """The JSON files of instances; where there are some called instances_*, those alone."""
+    """The JSON files of instances, detections aside; where there are some called instances_*, those alone."""
     found = [file for file in tree.sample(".json", count=50) if _is_instances(tree.path(file))]
     for start in _KINDS:
         if some := [file for file in found if os.path.basename(file).startswith(start)]:
             return some
-    return found
+    return [file for file in found if not _RESULTS.match(os.path.basename(file))] or found  # Label Studio's own name
 
 
 def _is_instances(path: str) -> bool:
     name = os.path.basename(path)
-    if name.startswith(_OTHER_TASKS) or _RESULTS.match(name):
+    if name.startswith(_OTHER_TASKS):
         return False
     head = json_head(path)
     if not re.match(r"\s*\{", head) or not re.search(r'"(images|annotations|categories)"\s*:\s*\[', head):
@@ -69,7 +69,9 @@ def _is_instances(path: str) -> bool:
     if '"segments_info"' in head:
         return False
     content = read_json_file(path)
-    return isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("images", "annotations"))
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
+        return False
+    return not any(isinstance(entry, dict) and "score" in entry for entry in content["annotations"][:1])
 
 
 def json_head(path: str) -> str:

@@ -25,6 +25,7 @@ XML = f"<annotation><object><name>x</name>{BOX}</object></annotation>"
         (["annotations.json"], ["a.jpg"], {"all": ""}),
         (["annotations/instances_default.json"], ["images/default/a.jpg"], {"default": "images/default"}),
         (["result.json", "data.json"], ["images/a.jpg"], {"all": "images"}),
+        (["result.json"], ["images/a.jpg"], {"all": "images"}),  # as Label Studio calls it
     ],
 )  # fmt: skip
 def test_coco(tmp_path, put, json_files, images, splits):
@@ -85,6 +86,13 @@ def test_hint_at_a_folder_within(tmp_path, put):
     put("VOC2007/JPEGImages/a.jpg", (4, 3))
     put("other/Annotations/a.xml", XML)
     with pytest.raises(BadValue, match="can be read as Pascal VOC .*CVAT"):
+        recognise_layout(tmp_path)
+
+
+def test_detections_are_no_data_set(tmp_path, put):
+    put("a.jpg", (4, 3))
+    put("predictions.json", {"images": [], "categories": [], "annotations": [{"bbox": [0, 0, 1, 1], "score": 0.5}]})
+    with pytest.raises(BadValue, match="no data set recognised"):
         recognise_layout(tmp_path)
 
 
