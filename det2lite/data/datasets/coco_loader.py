@@ -42,9 +42,14 @@ def load_coco_json(
             _set_category_metadata(dataset_name, categories)
         return samples
     coco = CocoFile(json_file, unique_annotations=unique)
-    index_of = coco.category_index()
     if dataset_name is not None:
         _set_category_metadata(dataset_name, coco.categories)
+    return _read_samples(coco, image_root, keys, contiguous=dataset_name is not None)
+
+
+def _read_samples(coco: CocoFile, image_root: str, keys: list[str], *, contiguous: bool) -> list[dict]:
+    """contiguous: whether categories are numbered as classes."""
+    index_of = coco.category_index()
     samples, without_mask = [], 0
     for image in coco.images:
         instances = []
@@ -56,7 +61,7 @@ def load_coco_json(
             if instance is None:
                 without_mask += 1
                 continue
-            if dataset_name is not None:
+            if contiguous:
                 instance["category_id"] = index_of[annotation["category_id"]]
             instances.append(instance)
         sample = {"file_name": os.path.join(image_root, image["file_name"])}
