@@ -9,7 +9,9 @@ import torch
 
 from det2lite.config import CfgNode
 from det2lite.data import DatasetCatalog
+from det2lite.data.datasets import load_coco_json
 from det2lite.data.own_data import OwnData, prepare_training_data
+from det2lite.data.preflight.samples import stop_on_samples
 from det2lite.engine.own_schedule import Machine, fit_to_data
 from det2lite.utils.errors import BadValue, MissingFile
 from det2lite.utils.file_io import PathManager
@@ -30,6 +32,8 @@ def set_up_for_data(
     splits = {f"{stem}_train": data.train.files, f"{stem}_val": data.val.files}
     cfg.DATASETS.REGISTER = [[name, *map(str, files)] for name, files in splits.items()]
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (f"{stem}_train",), (f"{stem}_val",)
+    val_name = cfg.DATASETS.TEST[0]  # else its faults would show only after the first part of the training
+    stop_on_samples([val_name], load_coco_json(*data.val.files, dataset_name=None), learns=False)
     machine = Machine(processes, _memory(cfg))
     chosen = fit_to_data(cfg, data.train.counts.images, len(data.class_names), machine, **wishes)
     return [*data.story, *chosen]

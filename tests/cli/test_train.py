@@ -1,8 +1,10 @@
+import json
 import os
 import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from det2lite.checkpoint import read_run_info
 from det2lite.config import get_cfg
@@ -129,6 +131,20 @@ def test_weights_that_cannot_be_fetched(det2lite, shapes, monkeypatch):
     words = ["--data", shapes / "coco", "--model", "faster_rcnn_R_50_FPN_1x"]
     error = det2lite("train", *words, status=1)
     assert 'or train without pre-trained weights: --weights ""' in error
+
+
+def test_a_validation_image_that_is_missing_stops_at_once(det2lite, tmp_path):
+    for split, stored in (("train", "a.png"), ("val", "other.png")):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "data" / split / stored)
+        Image.new("RGB", (32, 32)).save(tmp_path / "data" / split / "b.png")
+        images = [{"id": i, "file_name": name, "width": 32, "height": 32} for i, name in enumerate(("a.png", "b.png"))]
+        box = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0}
+        content = {"images": images, "annotations": [box], "categories": [{"id": 1, "name": "cell"}]}
+        (tmp_path / "data" / split / "_annotations.coco.json").write_text(json.dumps(content))
+    words = ["--data", tmp_path / "data", "--model", "faster_rcnn_R_50_FPN_1x", "--weights", "", "--dry-run"]
+    error = det2lite("train", *words, status=1)
+    assert "'data_val': missing-image: image 0" in error
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,9 @@ def image_root(folder: str, file: str, split: str) -> str:
               for end in (split, f"images/{split}", f"{split}/images", "images", "data", "")]  # fmt: skip
     folders = [os.path.join(folder, here, stated)] if stated else []
     folders += [os.path.join(folder, place) for place in dict.fromkeys(places)]
-    for place in folders:
-        if any(os.path.isfile(os.path.join(place, name)) for name in names[:5]):
+    own = [re.split(r"[\\/]", name)[-1] for name in names]  # without the folders that another machine had
+    for place, some in [(place, some) for some in (names, own) for place in folders]:
+        if any(os.path.isfile(os.path.join(place, name)) for name in some[:5]):
             return os.path.abspath(place)
     if not names:
         return os.path.abspath(os.path.join(folder, here))

@@ -12,6 +12,7 @@ from det2lite.data.preflight.content import Columns, Content, columns_of, file_n
 from det2lite.data.preflight.findings import Report
 from det2lite.data.preflight.keypoints import keypoint_counts
 from det2lite.data.preflight.masks import polygon_points, rle_fault
+from det2lite.data.preflight.pixels import name_here
 from det2lite.data.preflight.source import area_of
 from det2lite.data.preflight.structure import duplicate_rows
 from det2lite.data.rle import MAX_PIXELS
@@ -33,15 +34,16 @@ class Cleaned:
         self.changes.append({"change": change, "why": why, **ids})
 
 
-def clean(content: Content, report: Report) -> Cleaned:
+def clean(content: Content, report: Report, image_root: str | None = None) -> Cleaned:
     """A copy of `content` without the faults that `report` names, which is not changed.
 
     Images whose files cannot be used, or of another size than written, are left out with their annotations. Boxes and
-    polygons are clipped; objects that nothing is left of are left out. Ids that repeat are numbered anew.
+    polygons are clipped; objects that nothing is left of are left out. Ids that repeat are numbered anew. image_root:
+    where images lie that are named by a path of another machine; their names are put right.
     """
     result = Cleaned(copy.deepcopy(content))
     _clean_categories(result)
-    _clean_images(result, report)
+    _clean_images(result, report, image_root)
     _clean_annotations(result)
     _number_anew(result)
     return result
@@ -59,7 +61,7 @@ def _clean_categories(result: Cleaned) -> None:
     result.content.categories = kept
 
 
-def _clean_images(result: Cleaned, report: Report) -> None:
+def _clean_images(result: Cleaned, report: Report, image_root: str | None) -> None:
     """Leaves out images that cannot be used; entries of one file become one."""
     content = result.content
     broken = {(f.image_id, f.file_name): f.kind for f in report.findings if f.kind in LEAVES_OUT_IMAGE}
@@ -70,6 +72,10 @@ def _clean_images(result: Cleaned, report: Report) -> None:
     for image in content.images:
         image_id, name = image.get("id"), file_name_of(image)
         why = _image_fault(image, broken, text)
+        if why == "missing-image" and image_root is not None and (here := name_here(name, image_root)):
+            image["file_name"], why = here, None
+            result.tell(f"file name {name!r} put right", "missing-image", image, is_image=True)
+            name = here
         if why is None and image_id in kept:
             why = "duplicate-image-id"
         if why is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -91,7 +92,16 @@ def check_existence(content: Content, image_root: str) -> Iterator[Finding]:
     for image, path in zip(content.images, paths, strict=True):
         if path in missing:
             name = file_name_of(image)
-            yield finding("missing-image", f"no file {path}", image_id=image.get("id"), file_name=name)
+            here = name_here(name, image_root)
+            what = f"no file {path}" + (f", but there is {here}, which --fix writes" if here else "")
+            yield finding("missing-image", what, image_id=image.get("id"), file_name=name)
+
+
+def name_here(name: str, image_root: str) -> str | None:
+    """The name, below `image_root`, of an image that is named by a path of another machine; None where none is."""
+    parts = [part for part in re.split(r"[\\/]", name) if part not in ("", ".", "..")]
+    tries = ["/".join(parts[start:]) for start in range(len(parts))]
+    return next((one for one in tries if one and os.path.isfile(os.path.join(image_root, one))), None)
 
 
 def image_paths(content: Content, image_root: str) -> list[str | None]:

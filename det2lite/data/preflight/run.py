@@ -87,7 +87,7 @@ def _show(report: Report, per_kind: int) -> None:
 
 def _write_clean(source: Source, report: Report, path: str) -> Report:
     """Writes the cleaned copy and its list of changes; returns what a check of the copy, no image opened, finds."""
-    cleaned = clean(source.content, report)
+    cleaned = clean(source.content, report, source.image_root)
     again = check_content(cleaned.content, source.image_root, name=path, quick=True)
     changes = os.path.splitext(path)[0] + "_changes.json"
     _write_json(path, cleaned.content.as_dict())

@@ -1,7 +1,9 @@
 """What a user calls a data set: a JSON file, a folder, or a registered name; read in the COCO format."""
 
+import itertools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +68,11 @@ def find_image_root(json_file: str, content: Content) -> str | None:
     if isinstance(stated, str) and (path.parent / stated).is_dir():
         return str(path.parent / stated)
     names = [name for name in map(file_name_of, content.images[:20]) if name and "\0" not in name]
+    own = [re.split(r"[\\/]", name)[-1] for name in names]  # without the folders that another machine had
     split = path.stem.rsplit("_", 1)[-1]  # instances_val2017.json lies in annotations/ beside val2017/
-    for folder in (path.parent, path.parent.parent):
+    for some, folder in itertools.product((names, own), (path.parent, path.parent.parent)):
         for below in ("", "images", split, f"images/{split}", path.stem):
-            if any((folder / below / name).is_file() for name in names):
+            if any((folder / below / name).is_file() for name in some):
                 return str(folder / below)
     return None
 

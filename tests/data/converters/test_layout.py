@@ -89,6 +89,13 @@ def test_hint_at_a_folder_within(tmp_path, put):
         recognise_layout(tmp_path)
 
 
+def test_names_of_another_machine(tmp_path, put):
+    put("images/a.jpg", (4, 3))
+    content = {"images": [{"id": 0, "file_name": "/media/upload/1/a.jpg", "width": 4, "height": 3}]}
+    put("result.json", {**content, "annotations": [], "categories": []})
+    assert recognise_layout(tmp_path).plan.jobs["all"][0].image_root == str(tmp_path / "images")
+
+
 def test_detections_are_no_data_set(tmp_path, put):
     put("a.jpg", (4, 3))
     put("predictions.json", {"images": [], "categories": [], "annotations": [{"bbox": [0, 0, 1, 1], "score": 0.5}]})

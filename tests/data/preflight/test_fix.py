@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from det2lite.cli.main import main
 from det2lite.data.preflight import check_content, clean, find_source
@@ -53,6 +54,26 @@ def test_images_that_cannot_be_used_are_left_out(name, tmp_path):
     assert [image["id"] for image in result.content.images] == [1, 2, 4, 5, 6]
     assert len(result.content.annotations) == 15
     assert check_content(result.content, str(tmp_path)).findings == []
+
+
+@pytest.mark.parametrize("name", ["/data/media/upload/1/b.jpg", r"images\b.jpg", r"C:\photos\sub\c.jpg"])
+def test_names_of_another_machine_are_put_right(tmp_path, name):
+    (tmp_path / "images/sub").mkdir(parents=True)
+    for path in ("images/b.jpg", "images/sub/c.jpg"):
+        Image.new("RGB", (60, 50)).save(tmp_path / path)
+    image = {"id": 0, "file_name": name, "width": 60, "height": 50}
+    box = {"id": 0, "image_id": 0, "category_id": 0, "bbox": [1, 2, 30, 40], "area": 1200, "iscrowd": 0}
+    data = {"images": [image], "categories": [{"id": 0, "name": "cell"}], "annotations": [box]}
+    content = content_of(data, "data")
+    report = check_content(content, str(tmp_path / "images"))
+    assert [f.kind for f in report.findings] == ["missing-image"] and "which --fix writes" in str(report.findings[0])
+    result = clean(content, report, str(tmp_path / "images"))
+    assert result.content.images[0]["file_name"] == ("sub/c.jpg" if "c.jpg" in name else "b.jpg")
+    assert len(result.content.annotations) == 1 and "put right" in result.changes[0]["change"]
+    assert not check_content(result.content, str(tmp_path / "images")).findings
+    (tmp_path / "images/b.jpg").unlink()
+    (tmp_path / "images/sub/c.jpg").unlink()
+    assert clean(content, report, str(tmp_path / "images")).content.images == []
 
 
 def test_no_fault_no_change():
