@@ -64,7 +64,11 @@ class CfgNode(YacsNode):
             raise BadValue(f"{where}a config is a mapping of keys to values, got {type(values).__name__}")
         values = copy.deepcopy(dict(values))
         if "VERSION" in self:
-            if values.get("VERSION", guess_version(values)) != CURRENT_VERSION:
+            version = values.get("VERSION", guess_version(values))
+            if type(version) is not int or not 0 <= version <= CURRENT_VERSION:
+                known = f"this det2lite reads versions 0 to {CURRENT_VERSION}"
+                raise BadValue(f"{where}VERSION is {_shown(version)}; {known}; correct it or leave it out")
+            if version != CURRENT_VERSION:
                 values = rename_keys(values)
             values.pop("VERSION", None)
         changes = list(self._changes(values, "", where, root=self))

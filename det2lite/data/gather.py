@@ -74,6 +74,9 @@ def load_proposals_into_dataset(dataset_dicts: list[dict], proposal_file: str) -
     if any(column is None for column in columns):
         raise BadValue(f"{proposal_file}: needs the entries ids, boxes and objectness_logits; has {sorted(proposals)}")
     ids, boxes, logits = columns
+    if not len(ids) == len(boxes) == len(logits):
+        counts = f"{len(ids)} ids, {len(boxes)} arrays of boxes, {len(logits)} of logits"
+        raise BadValue(f"{proposal_file}: {counts}; it needs one of each for an image, so write the file again")
     row_of = {str(image_id): row for row, image_id in enumerate(ids)}
     mode = BoxMode(int(proposals.get("bbox_mode", BoxMode.XYXY_ABS)))
     for sample in dataset_dicts:

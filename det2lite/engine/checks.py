@@ -18,6 +18,7 @@ from det2lite.data.class_lists import (
     thing_count,
     with_class_counts,
 )
+from det2lite.evaluation.cityscapes_evaluation import require_cityscapes_scripts
 from det2lite.layers import FrozenBatchNorm2d
 from det2lite.utils.errors import BadValue, UserError
 
@@ -53,7 +54,8 @@ class ClassCountMismatch(ClassMismatch):
 
 
 def check_training_config(cfg: CfgNode) -> None:
-    """Raises a `UserError` for what would end a training late: numbers out of range, unknown names in DATASETS.TEST.
+    """Raises a `UserError` for what would end a training late: numbers out of range, unknown names in DATASETS.TEST,
+    a package that their evaluation lacks.
 
     For the tools, whose test data come from the catalog; a trainer of another kind may get them elsewhere.
     """
@@ -64,6 +66,8 @@ def check_training_config(cfg: CfgNode) -> None:
     for name in cfg.DATASETS.TEST:
         if name not in DatasetCatalog:
             DatasetCatalog[name]  # says which names are close
+        if str(MetadataCatalog.get(name).get("evaluator_type")).startswith("cityscapes"):
+            require_cityscapes_scripts()
 
 
 def resolve_class_counts(cfg: CfgNode) -> CfgNode:

@@ -176,6 +176,11 @@ class CityscapesSemSegEvaluator(CityscapesEvaluator):
         return {"sem_seg": results}
 
 
+def require_cityscapes_scripts() -> None:
+    """Raises `MissingPackage` where cityscapesscripts is not installed."""
+    _import("helpers.labels")
+
+
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"cityscapesscripts.{name}")

@@ -115,6 +115,12 @@ def _bytearray(data: bytes | str = b"", encoding: str = "latin1") -> bytearray:
     return bytearray(_encode(data, encoding) if isinstance(data, str) else bytes(iter(data)))
 
 
+def _box_mode(value: Any) -> int:
+    if type(value) is not int:
+        raise pickle.UnpicklingError("a box mode that is not a number")
+    return value
+
+
 _PLAIN = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _encode,
@@ -125,6 +131,9 @@ _PLAIN = {
     ("builtins", "bytes"): lambda: b"",  # how protocols 0 to 2 write empty bytes
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _Array,
+    # files of proposals may hold one
+    ("detectron2.structures.boxes", "BoxMode"): _box_mode,
+    ("det2lite.structures.boxes", "BoxMode"): _box_mode,
 }
 _NUMPY = {
     ("multiarray", "_reconstruct"): _reconstruct,
@@ -188,8 +197,9 @@ def without_placeholders(loaded: Any) -> Any:
 def load_pickle(file: str | os.PathLike | IO[bytes]) -> Any:
     """The plain data in a pickle: numpy arrays, scalars and dtypes, numbers, strings, and containers of them.
 
-    file: a path or a binary file. Bytes written by Python 2 are read as latin1 text, as Detectron2 does. Raises
-    `RefusedGlobal` for a pickle that asks for any other name, `MissingFile`, and `BadValue` for one that is broken.
+    A pickled `BoxMode`, of Detectron2 or of det2lite, is read as its number. file: a path or a binary file. Bytes
+    written by Python 2 are read as latin1 text, as Detectron2 does. Raises `RefusedGlobal` for a pickle that asks for
+    any other name, `MissingFile`, and `BadValue` for one that is broken.
     """
     if isinstance(file, (str, os.PathLike)):
         try:

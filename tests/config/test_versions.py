@@ -2,6 +2,7 @@ import pytest
 
 from det2lite.config import downgrade_config, get_cfg, upgrade_config
 from det2lite.config.versions import guess_version
+from det2lite.utils.errors import BadValue
 
 
 @pytest.mark.parametrize("version", [0, 1])
@@ -34,3 +35,11 @@ def test_guess():
     assert guess_version({"MODEL": {"WEIGHT": ""}}) == 1
     assert guess_version({"MODEL": {"WEIGHTS": ""}}) == 2
     assert guess_version({}) == 2
+
+
+@pytest.mark.parametrize("version", ["3", "-1", "two", "2.0", "null", "true"])
+def test_unknown_version(tmp_path, version):
+    path = tmp_path / "later.yaml"
+    path.write_text(f"VERSION: {version}\n")
+    with pytest.raises(BadValue, match=r"later\.yaml: VERSION is .*versions 0 to 2"):
+        get_cfg().merge_from_file(str(path))

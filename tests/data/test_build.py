@@ -387,7 +387,7 @@ def test_proposals(tmp_path, register, old_names):
     boxes = [np.array([[0, 0, 1, 1], [2, 2, 3, 3]], dtype=np.float32), np.zeros((0, 4), dtype=np.float32)]
     logits = [np.array([0.1, 0.9], dtype=np.float32), np.zeros(0, dtype=np.float32)]
     names = ("indexes", "scores") if old_names else ("ids", "objectness_logits")
-    data = {names[0]: [1, "2"], "boxes": boxes, names[1]: logits, "bbox_mode": int(BoxMode.XYWH_ABS)}
+    data = {names[0]: [1, "2"], "boxes": boxes, names[1]: logits, "bbox_mode": BoxMode.XYWH_ABS if old_names else 1}
     path.write_bytes(pickle.dumps(data))
     first, second = load_proposals_into_dataset([sample(1), sample(2)], str(path))
     assert first["proposal_boxes"].tolist() == [[2, 2, 3, 3], [0, 0, 1, 1]]
@@ -396,6 +396,10 @@ def test_proposals(tmp_path, register, old_names):
     assert second["proposal_boxes"].shape == (0, 4)
     with pytest.raises(UserError, match="no proposals for image 3"):
         load_proposals_into_dataset([sample(3)], str(path))
+    short = tmp_path / "short.pkl"
+    short.write_bytes(pickle.dumps({**data, "boxes": boxes[:1]}))
+    with pytest.raises(UserError, match=r"short\.pkl: 2 ids, 1 arrays of boxes, 2 of logits"):
+        load_proposals_into_dataset([sample(1)], str(short))
     register("d", [sample(1)], thing_classes=["a"])
     assert "proposal_boxes" in get_detection_dataset_dicts("d", proposal_files=[str(path)])[0]
     with pytest.raises(BadValue, match="1 data sets but 0 proposal files"):

@@ -1,5 +1,6 @@
 import json
 import logging
+import sys
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from det2lite.engine.checks import (
     check_class_count,
     check_classes_of_data,
     check_classes_of_weights,
+    check_training_config,
     resolve_class_counts,
     warn_of_foreign_classes,
     warn_of_frozen_random_layers,
@@ -195,3 +197,11 @@ def test_auto_count_and_changed_classes_through_a_run(run):
     fine_tuning = DefaultTrainer(final)  # auto: three heads now, those of the checkpoint are left out
     fine_tuning.resume_or_load(resume=False)
     assert fine_tuning.model.head.cls_score.out_channels == 3 * 3
+
+
+def test_cityscapes_scripts_are_missed_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cityscapesscripts", None)
+    cfg = get_cfg()
+    cfg.DATASETS.TEST = ("cityscapes_fine_instance_seg_val",)
+    with pytest.raises(UserError, match="pip install cityscapesscripts"):
+        check_training_config(cfg)

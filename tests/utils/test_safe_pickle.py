@@ -6,6 +6,7 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import pytest
 
+from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.safe_pickle import RefusedGlobal, load_pickle
 
@@ -110,3 +111,19 @@ def test_broken_pickle_names_the_file(tmp_path, cut):
 def test_missing_file(tmp_path):
     with pytest.raises(MissingFile, match="none.pkl"):
         load_pickle(tmp_path / "none.pkl")
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("package", [b"detectron2", b"det2lite"])
+def test_box_mode_is_its_number(protocol, package):
+    raw = pickle.dumps({"bbox_mode": BoxMode.XYWH_ABS, "ids": [1]}, protocol=protocol)
+    old, new = b"det2lite.structures.boxes", package + b".structures.boxes"
+    if protocol == 4:  # names come with their length, and everything in a frame with its own
+        raw = b"\x80\x04" + raw[11:].replace(b"\x8c" + bytes([len(old)]) + old, b"\x8c" + bytes([len(new)]) + new)
+    loaded = load_pickle(io.BytesIO(raw.replace(old, new)))
+    assert loaded == {"bbox_mode": 1, "ids": [1]} and type(loaded["bbox_mode"]) is int
+
+
+def test_box_mode_that_is_no_number_is_refused():
+    with pytest.raises(BadValue, match="not a number"):
+        load_pickle(io.BytesIO(b"cdetectron2.structures.boxes\nBoxMode\n(S'0'\ntR."))
