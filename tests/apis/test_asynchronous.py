@@ -1,6 +1,6 @@
 import asyncio
+import itertools
 import threading
-import time
 
 import cv2
 import numpy as np
@@ -33,38 +33,42 @@ def test_reading_goes_on_while_the_model_works(blobs, scene, tmp_path, monkeypat
     for number in range(6):
         paths.append(tmp_path / f"{number}.png")
         cv2.imwrite(str(paths[-1]), scene(8, 8, (0, 0, number + 1, 4, 1)))
-    working, read_meanwhile = threading.Event(), []
-    prepare, forward = blobs.prepare, blobs.model.forward
+    read = [threading.Event() for _ in paths]
+    prepare, forward, calls = blobs.prepare, blobs.model.forward, itertools.count(1)
 
     def watched_prepare(index, source):
-        read_meanwhile.append(working.is_set())
+        read[index].set()
         return prepare(index, source)
 
-    def slow_forward(batch):
-        working.set()
-        time.sleep(0.05)
-        working.clear()
+    def patient_forward(batch):
+        following = min(next(calls), len(read) - 1)
+        assert read[following].wait(timeout=60)  # nobody would read it if the model were waited for
         return forward(batch)
 
     monkeypatch.setattr(blobs, "prepare", watched_prepare)
-    monkeypatch.setattr(blobs.model, "forward", slow_forward)
+    monkeypatch.setattr(blobs.model, "forward", patient_forward)
     results = asyncio.run(async_inference_detector(blobs, paths, batch_size=1))
     assert [result.boxes[0, 2] for result in results] == [1, 2, 3, 4, 5, 6]
-    assert any(read_meanwhile)
 
 
 def test_the_event_loop_is_not_held_up(blobs, scene, monkeypatch):
-    forward = blobs.model.forward
-    monkeypatch.setattr(blobs.model, "forward", lambda batch: time.sleep(0.2) or forward(batch))
+    forward, turned = blobs.model.forward, threading.Event()
 
-    async def count_meanwhile():
-        turns, waiting = 0, asyncio.ensure_future(async_inference_detector(blobs, scene(4, 4)))
-        while not waiting.done():
-            await asyncio.sleep(0.01)
-            turns += 1
-        return turns
+    def patient_forward(batch):
+        assert turned.wait(timeout=60)
+        return forward(batch)
 
-    assert asyncio.run(count_meanwhile()) > 3
+    monkeypatch.setattr(blobs.model, "forward", patient_forward)
+
+    async def turn_meanwhile():
+        waiting = asyncio.ensure_future(async_inference_detector(blobs, scene(4, 4)))
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+        assert not waiting.done()
+        turned.set()
+        return await waiting
+
+    asyncio.run(turn_meanwhile())
 
 
 def test_mistakes_and_nothing(blobs, tmp_path):

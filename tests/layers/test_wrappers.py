@@ -10,6 +10,7 @@ from det2lite.layers import (
     cat,
     cross_entropy,
     empty_input_loss_func_wrapper,
+    fast_for_convolutions,
     get_norm,
     interpolate,
     nonzero_of_count,
@@ -135,3 +136,12 @@ def test_nonzero_of_count():
     mask = torch.tensor([True, False, True, True])
     assert nonzero_of_count(mask, 3).tolist() == [0, 2, 3]
     assert nonzero_of_count(mask[1:2], 0).shape == (0,)
+
+
+def test_layout_for_convolutions():
+    x = torch.arange(24.0).reshape(1, 2, 3, 4)
+    fast = fast_for_convolutions(x)
+    assert torch.equal(fast, x) and fast.is_contiguous(memory_format=torch.channels_last)
+    assert fast_for_convolutions(torch.zeros(0, 2, 3, 4)).shape == (0, 2, 3, 4)
+    scripted = torch.jit.script(fast_for_convolutions)
+    assert scripted(x).is_contiguous(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from det2lite.layers import fast_for_convolutions
 from det2lite.structures import ImageList, Instances
 from det2lite.utils.errors import BadCall
 
@@ -35,9 +36,11 @@ class ImageNormalizer(nn.Module):
         """The `image` of each input, `(C, H, W)`, normalised and padded with zeros to one tensor."""
         images = [self._move_to_current_device(x["image"]) for x in batched_inputs]
         images = [(x - self.pixel_mean) / self.pixel_std for x in images]
-        return ImageList.from_tensors(
+        batch = ImageList.from_tensors(
             images, self.backbone.size_divisibility, padding_constraints=self.backbone.padding_constraints
         )
+        batch.tensor = fast_for_convolutions(batch.tensor)
+        return batch
 
     def ground_truth(self, batched_inputs: list[dict[str, Any]]) -> list[Instances] | None:
         """The `instances` of each input on the model's device, or None."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from det2lite.config import CfgNode, configurable
-from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, interpolate
+from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, fast_for_convolutions, interpolate
 from det2lite.structures import Instances, heatmaps_to_keypoints
 from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
@@ -98,7 +98,7 @@ class BaseKeypointRCNNHead(nn.Module):
     def forward(self, x: torch.Tensor, instances: list[Instances]):  # result: TorchScript sees evaluation alone
         """x: pooled regions `(R, C, H, W)` of all `instances`. Returns `loss_keypoint` in training, else the
         instances with `pred_keypoints`."""
-        x = self.layers(x)
+        x = self.layers(fast_for_convolutions(x))
         if self.training:
             normalizer = None if self.loss_normalizer == "visible" else len(instances) * self.loss_normalizer
             return {"loss_keypoint": keypoint_rcnn_loss(x, instances, normalizer) * self.loss_weight}

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from det2lite.config import CfgNode, configurable
-from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, get_norm
+from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, fast_for_convolutions, get_norm
 from det2lite.structures import Instances
 from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
@@ -102,7 +102,7 @@ class BaseMaskRCNNHead(nn.Module):
     def forward(self, x: torch.Tensor, instances: list[Instances]):  # result: TorchScript sees evaluation alone
         """x: pooled regions `(R, C, H, W)` of all `instances`. Returns `loss_mask` in training, else the instances
         with `pred_masks`."""
-        x = self.layers(x)
+        x = self.layers(fast_for_convolutions(x))
         if self.training:
             return {"loss_mask": mask_rcnn_loss(x, instances, self.vis_period) * self.loss_weight}
         mask_rcnn_inference(x, instances)
