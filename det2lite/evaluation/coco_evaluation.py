@@ -78,9 +78,10 @@ class COCOEvaluator(InstancesEvaluator):
 
         tasks: of bbox, segm, keypoints; by default those that the predictions have. distributed: collect the
         predictions of all processes, otherwise this process is evaluated alone. output_dir: where predictions are
-        written. max_dets_per_image: best-scored detections that count, 100 by default. use_fast_impl: `hotcoco`, else
-        `pycocotools`; the numbers are the same. kpt_oks_sigmas: (K,) spread of each keypoint; empty for COCO's persons.
-        allow_cached_coco: use a converted file that is in `output_dir` already.
+        written. max_dets_per_image: best-scored detections that count, 100 by default, which with 1 and 10 are the
+        limits of COCO's protocol; AP counts the largest of the three, so that fewer than 10 only add a recall.
+        use_fast_impl: `hotcoco`, else `pycocotools`; the numbers are the same. kpt_oks_sigmas: (K,) spread of each
+        keypoint; empty for COCO's persons. allow_cached_coco: use a converted file that is in `output_dir` already.
         """
         if isinstance(tasks, CfgNode):
             logger.warning("COCOEvaluator(name, cfg) is deprecated; give tasks and kpt_oks_sigmas instead")
@@ -90,6 +91,11 @@ class COCOEvaluator(InstancesEvaluator):
             raise BadValue(f"unknown tasks {unknown}; COCOEvaluator knows {', '.join(METRICS)}")
         self._tasks = tuple(tasks) if tasks is not None else None
         self._use_fast_impl = use_fast_impl
+        if max_dets_per_image is not None and max_dets_per_image < 10:
+            logger.warning(
+                "max_dets_per_image=%d: COCO's AP counts the largest of the limits 1, 10 and %d, which is 10",
+                *(max_dets_per_image, max_dets_per_image),
+            )
         self._max_dets_per_image = max_dets_per_image
         self._kpt_oks_sigmas = tuple(kpt_oks_sigmas)
         metadata = MetadataCatalog.get(dataset_name)

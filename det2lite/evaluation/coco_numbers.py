@@ -75,7 +75,8 @@ def compute_scores(
     """Matches results with the ground truth.
 
     results: dicts of the COCO result format, with original category ids; those whose score is not finite are left out.
-    task: bbox, segm or keypoints. image_ids: images to look at; all by default. oks_sigmas: (K,) for keypoints. fast:
+    task: bbox, segm or keypoints. image_ids: images to look at; all by default. max_dets: most detections an image
+    that count, of which AP counts the largest; [1, 10, 100] by default ([20] for keypoints). oks_sigmas: (K,) for keypoints. fast:
     by `hotcoco`; else by `pycocotools`, with the same numbers.
     """
     if fast and task == "bbox":
@@ -91,7 +92,7 @@ def compute_scores(
     if image_ids is not None:
         params.imgIds = image_ids
     if max_dets is not None:
-        params.maxDets = list(max_dets)
+        params.maxDets = sorted(max_dets)  # as pycocotools does: AP counts the most, which must be the last
     if len(oks_sigmas):
         params.kpt_oks_sigmas = [float(s) for s in oks_sigmas] if fast else np.asarray(oks_sigmas, dtype=float)
     evaluation.evaluate()

@@ -104,11 +104,30 @@ def test_pycocotools_and_fewer_detections_and_chosen_images(register):
     assert slow.keys() == fast.keys() == {"bbox"}
     assert all(np.array_equal(slow["bbox"][k], fast["bbox"][k], equal_nan=True) for k in fast["bbox"])
     assert fast["bbox"]["AP50"] == pytest.approx(51 / 101 * 50)
-    assert run(COCOEvaluator(NAME, max_dets_per_image=1), *outputs)["bbox"]["AP50"] == 0
     evaluator = COCOEvaluator(NAME)
     run(evaluator, *outputs)
     assert evaluator.evaluate(img_ids=[5])["bbox"]["AP50"] == pytest.approx(50)
     assert math.isnan(run(COCOEvaluator(NAME, tasks=("bbox",)), *outputs)["bbox"]["AP-dog"])
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_most_detections_of_an_image(register, fast, caplog):
+    register(content())
+
+    def ap50(num_misses, limit):
+        boxes, scores = [MISS] * num_misses + [HIT], [0.9] * num_misses + [0.5]
+        evaluator = COCOEvaluator(NAME, max_dets_per_image=limit, use_fast_impl=fast)
+        outputs = detections(boxes, [0] * len(boxes), scores), detections([], [])
+        return run(evaluator, *outputs)["bbox"]["AP50"]
+
+    # one of two cats is found behind n misses: precision 1 / (n + 1) at 51 of the 101 recall steps
+    assert ap50(11, 12) == pytest.approx(51 / 101 * 100 / 12)
+    assert ap50(11, 11) == 0 and "largest" not in caplog.text
+    # the protocol's limits are 1, 10 and this one, and the largest is where AP is taken
+    for limit in (1, 5, 10):
+        assert ap50(9, limit) == pytest.approx(51 / 101 * 100 / 10)
+        assert ap50(10, limit) == 0
+    assert "max_dets_per_image=5: COCO's AP counts the largest" in caplog.text
 
 
 def test_no_detections_at_all(register, caplog):
