@@ -1,6 +1,9 @@
 """COCOeval classes for code that works with pycocotools' objects."""
 
+import contextlib
+import copy
 import datetime
+import io
 from typing import Any
 
 import numpy as np
@@ -16,17 +19,50 @@ _PARAMETERS = ("imgIds", "catIds", "iouThrs", "recThrs", "maxDets", "areaRng", "
 class COCOeval_opt(COCOeval):
     """pycocotools' COCOeval, computed by `hotcoco` in a fraction of the time; `eval` and `stats` have the same numbers.
 
-    What hotcoco does not take (image ids that are strings, for one) pycocotools computes. `evalImgs` stays empty where
-    hotcoco computes.
+    What hotcoco does not take (image ids that are strings, for one) pycocotools computes, and also `evalImgs` and
+    `ious`, the matches and overlaps of each image, once somebody reads them: they take its time.
     """
 
     def evaluate(self) -> None:
         """Matches detections with ground truth."""
+        self._lazy_params = None
         try:
             self._hotcoco = self._evaluate_by_hotcoco()
+            self._lazy_params = copy.deepcopy(self.params)
         except (ValueError, TypeError, KeyError, OverflowError):
             self._hotcoco = None
             super().evaluate()
+
+    @property
+    def evalImgs(self) -> list[dict | None]:
+        """The matches of each category, area range and image, as pycocotools has them; empty before `evaluate`."""
+        self._match_images()
+        return self._eval_imgs
+
+    @evalImgs.setter
+    def evalImgs(self, value: list[dict | None]) -> None:
+        self._eval_imgs = value
+
+    @property
+    def ious(self) -> dict[tuple, Any]:
+        """Overlaps of detections and ground truth by (image id, category id); empty before `evaluate`."""
+        self._match_images()
+        return self._ious
+
+    @ious.setter
+    def ious(self, value: dict[tuple, Any]) -> None:
+        self._ious = value
+
+    def _match_images(self) -> None:
+        """pycocotools' own matching, with the parameters of the last `evaluate`, where hotcoco did without."""
+        if getattr(self, "_lazy_params", None) is None:
+            return
+        params, self.params, self._lazy_params = self.params, self._lazy_params, None
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                super().evaluate()
+        finally:
+            self.params = params
 
     def _evaluate_by_hotcoco(self) -> Any:
         import hotcoco

@@ -76,8 +76,8 @@ def compute_scores(
 
     results: dicts of the COCO result format, with original category ids; those whose score is not finite are left out.
     task: bbox, segm or keypoints. image_ids: images to look at; all by default. max_dets: most detections an image
-    that count, of which AP counts the largest; [1, 10, 100] by default ([20] for keypoints). oks_sigmas: (K,) for keypoints. fast:
-    by `hotcoco`; else by `pycocotools`, with the same numbers.
+    that count, of which AP counts the largest; [1, 10, 100] by default ([20] for keypoints). oks_sigmas: (K,) for
+    keypoints. fast: by `hotcoco`; else by `pycocotools`, with the same numbers.
     """
     if fast and task == "bbox":
         evaluation = _box_evaluation(ground_truth, results)
@@ -92,7 +92,7 @@ def compute_scores(
     if image_ids is not None:
         params.imgIds = image_ids
     if max_dets is not None:
-        params.maxDets = sorted(max_dets)  # as pycocotools does: AP counts the most, which must be the last
+        params.maxDets = sorted(max_dets)  # as pycocotools does: AP counts the last, the most
     if len(oks_sigmas):
         params.kpt_oks_sigmas = [float(s) for s in oks_sigmas] if fast else np.asarray(oks_sigmas, dtype=float)
     evaluation.evaluate()

@@ -25,9 +25,7 @@ class VocMatches:
     difficult: np.ndarray
 
 
-def match_detections(
-    detections: VocBoxes, scores: np.ndarray, objects: VocBoxes, difficult: np.ndarray
-) -> VocMatches:
+def match_detections(detections: VocBoxes, scores: np.ndarray, objects: VocBoxes, difficult: np.ndarray) -> VocMatches:
     """The object that each detection overlaps most, whether or not another one has it.
 
     scores: (N,); ties keep their order. difficult: (M,) bool of the objects.
@@ -60,9 +58,7 @@ def _overlap(corners1: np.ndarray, corners2: np.ndarray) -> np.ndarray:
     return inter / (area1 + area2 - inter)
 
 
-def average_precision(
-    matches: VocMatches, num_objects: int, iou_threshold: float, *, eleven_points: bool
-) -> float:
+def average_precision(matches: VocMatches, num_objects: int, iou_threshold: float, *, eleven_points: bool) -> float:
     """AP 0..1 of one class, nan without objects.
 
     An object is found by the first detection whose IoU is above the threshold; later ones are wrong. Detections of

@@ -34,6 +34,37 @@ def test_fast_evaluation_has_the_interface_and_numbers_of_pycocotools(random_coc
     )
 
 
+def assert_equal(found, expected):
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            assert_equal(found[key], expected[key])
+    elif isinstance(expected, np.ndarray):
+        assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("task", ["bbox", "segm"])
+def test_matches_of_each_image_are_there_for_who_reads_them(random_coco, pycocotools_reference, task, capsys):
+    dataset, results = random_coco(4)
+    limits = {"maxDets": [5, 1, 2]}  # pycocotools sorts them
+    found = pycocotools_reference(dataset, results, task, cls=COCOeval_opt, **limits)
+    expected = pycocotools_reference(dataset, results, task, **limits)
+    found.params.iouThrs = [0.5]  # of the next evaluation
+    capsys.readouterr()
+    assert len(found.evalImgs) == len(expected.evalImgs) > 0
+    assert capsys.readouterr().out == ""
+    for one, other in zip(found.evalImgs, expected.evalImgs, strict=True):
+        assert_equal(one, other)
+    assert_equal(found.ious, expected.ious)
+    assert found.evalImgs is found.evalImgs and found.params.iouThrs == [0.5]
+    found.evaluate()
+    assert {len(one["dtMatches"]) for one in found.evalImgs if one} == {1}
+    new = COCOeval_opt(iouType=task)
+    assert len(new.evalImgs) == 0 and new.ious == {}
+
+
 def test_string_ids_and_no_detections(random_coco, pycocotools_reference):
     dataset, results = copy.deepcopy(random_coco(2))
     for image in dataset["images"]:
