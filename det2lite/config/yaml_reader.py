@@ -1,5 +1,7 @@
 """Safe reading of YAML: plain data only, arithmetic instead of Python's `eval`, bounded size, bases resolved."""
 
+import functools
+import logging
 import os
 from typing import Any
 
@@ -12,11 +14,54 @@ from det2lite.utils.file_io import PathManager
 BASE_KEY = "_BASE_"
 MAX_BYTES = 4 << 20
 MAX_NODES = 200_000  # after aliases are expanded, so that nested aliases cannot multiply without end
+MAX_DEPTH = 100  # mappings and lists in one another
 MAX_BASES = 32  # depth of files that name one another
+
+
+logger = logging.getLogger(__name__)
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, and the two Python tags that Detectron2's files use, read without running anything."""
+
+    def __init__(self, text: str, name: str):
+        super().__init__(text)
+        self.source = name
+        self.depth = 0
+
+    def fetch_flow_collection_start(self, *args: Any) -> None:
+        if self.flow_level >= MAX_DEPTH:  # its scanner's time grows with the square of the open brackets
+            raise _too_deep(self.get_mark())
+        super().fetch_flow_collection_start(*args)
+
+    def compose_node(self, *args: Any) -> yaml.Node:
+        if self.depth > MAX_DEPTH:
+            raise _too_deep(self.peek_event().start_mark)
+        self.depth += 1
+        node = super().compose_node(*args)
+        self.depth -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first_lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                first = first_lines.get((key.tag, key.value))
+                if first is not None:
+                    _warn_of_duplicate(self.source, key.value, first, line)
+                first_lines[key.tag, key.value] = line
+        return node
+
+
+def _too_deep(mark: yaml.Mark) -> ValueError:
+    return ValueError(f"line {mark.line + 1}: nested deeper than {MAX_DEPTH} levels")
+
+
+@functools.lru_cache(maxsize=1000)  # a file is read more than once
+def _warn_of_duplicate(source: str, key: str, first: int, line: int) -> None:
+    logger.warning("%s: key %r of line %d stands again in line %d, whose value counts", source, key, first, line)
 
 
 def _construct_expression(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
@@ -37,7 +82,7 @@ def parse_yaml(text: str, name: str = "YAML") -> Any:
     if len(text) > MAX_BYTES:
         raise BadValue(f"{name}: {len(text)} bytes of YAML; at most {MAX_BYTES} are read")
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = _Loader(text, name).get_single_data()
         _expanded_size(data, {})
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = " ".join(str(error).split()) or type(error).__name__

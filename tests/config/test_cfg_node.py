@@ -1,9 +1,11 @@
 import pickle
+import time
 
 import pytest
 import yaml
 
 from det2lite.config import CfgNode, get_cfg, global_cfg, set_global_cfg
+from det2lite.config.yaml_reader import parse_yaml
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName
 
 
@@ -86,8 +88,38 @@ def test_aliases_cannot_multiply_without_end(tmp_path):
         get_cfg().merge_from_file(write(tmp_path / "a.yaml", "\n".join(lines)))
     with pytest.raises(BadValue, match="contains itself"):
         get_cfg().merge_from_file(write(tmp_path / "a.yaml", "a: &a [*a]"))
-    with pytest.raises(BadValue):
-        get_cfg().merge_from_file(write(tmp_path / "a.yaml", "a: " + "[" * 5000))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:\n  " + "[" * 5000,
+        "a:\n  " + "[" * 5000 + "]" * 5000,
+        "a:\n  " + "{a: " * 5000 + "1" + "}" * 5000,
+        "a:\n  " + "- " * 5000,
+    ],
+    ids=lambda text: text[:7],
+)
+def test_deep_nesting_is_refused_at_once(tmp_path, text):
+    start = time.process_time()
+    with pytest.raises(BadValue, match=r"a\.yaml: cannot be read as YAML: line 2: nested deeper than 100 levels"):
+        get_cfg().merge_from_file(write(tmp_path / "a.yaml", text))
+    assert time.process_time() - start < 1
+    assert parse_yaml("[" * 99 + "]" * 99) != []
+
+
+def test_the_last_of_two_keys_counts_and_is_told_once(tmp_path, caplog):
+    path = write(tmp_path / "a.yaml", "SOLVER:\n  MAX_ITER: 5\n  BASE_LR: 0.5\n  MAX_ITER: 7\nOUTPUT_DIR: x")
+    for _ in range(2):
+        cfg = get_cfg()
+        cfg.merge_from_file(path)
+        assert cfg.SOLVER.MAX_ITER == 7
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"{path}: key 'MAX_ITER' of line 2 stands again in line 4, whose value counts"]
+    parse_yaml("{a: 1, a: 2}", "one line")
+    assert "one line: key 'a'" in caplog.text
+    caplog.clear()
+    assert parse_yaml("x: &x {a: 1}\nz: {<<: *x, a: 3}") == {"x": {"a": 1}, "z": {"a": 3}} and not caplog.text
 
 
 def test_values_from_text_and_lists():
