@@ -17,11 +17,13 @@ from det2lite.evaluation.coco_numbers import (
     CocoScores,
     category_ap,
     compute_scores,
+    keys_of,
     per_category_table,
     summary_lines,
     summary_stats,
 )
 from det2lite.evaluation.coco_results import instances_to_coco_json
+from det2lite.evaluation.detections import Detections
 from det2lite.evaluation.evaluator import DatasetEvaluator
 from det2lite.evaluation.instances_evaluator import InstancesEvaluator
 from det2lite.structures import Boxes, BoxMode, pairwise_iou
@@ -126,13 +128,13 @@ class COCOEvaluator(InstancesEvaluator):
 
     def _tasks_from_predictions(self, results: Iterable[dict]) -> list[str]:
         """Boxes always; masks and keypoints where a prediction has them."""
-        keys = set().union(*(result.keys() for result in results))
+        keys = keys_of(results)
         found = {"segmentation": "segm", "keypoints": "keypoints"}
         return ["bbox", *(task for key, task in found.items() if key in keys)]
 
     def _eval_predictions(self, predictions: list[dict], img_ids: Sequence[Any] | None = None) -> None:
         logger.info("Preparing results for COCO format ...")
-        results = self._with_original_categories([r for prediction in predictions for r in prediction["instances"]])
+        results = self._all_results(predictions)
         tasks = self._tasks or self._tasks_from_predictions(results)
         self._save_results(results, "coco_instances_results.json")
         if not self._do_evaluation:
@@ -146,7 +148,7 @@ class COCOEvaluator(InstancesEvaluator):
             logger.info("COCO protocol for %s:\n%s", task, "\n".join(summary_lines(scores)))
             self._results[task] = self._derive_results(scores, task)
 
-    def _scores(self, results: list[dict], task: str, img_ids: Sequence[Any] | None) -> CocoScores:
+    def _scores(self, results: list[dict] | Detections, task: str, img_ids: Sequence[Any] | None) -> CocoScores:
         limits = None if self._max_dets_per_image is None else [1, 10, self._max_dets_per_image]
         return compute_scores(
             self._ground_truth,

@@ -3,13 +3,14 @@
 import itertools
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
+from det2lite.evaluation.detections import Detections
 from det2lite.utils.errors import BadValue
 
 __all__ = ["CocoScores", "METRICS", "compute_scores", "per_category_table", "summary_lines", "summary_stats"]
@@ -64,7 +65,7 @@ class CocoScores:
 
 def compute_scores(
     ground_truth: CocoGroundTruth,
-    results: list[dict],
+    results: list[dict] | Detections,
     task: str,
     *,
     image_ids: Sequence[Any] | None = None,
@@ -79,13 +80,10 @@ def compute_scores(
     that count, of which AP counts the largest; [1, 10, 100] by default ([20] for keypoints). oks_sigmas: (K,) for
     keypoints. fast: by `hotcoco`; else by `pycocotools`, with the same numbers.
     """
-    if fast and task == "bbox":
-        evaluation = _box_evaluation(ground_truth, results)
-    else:
-        finite = finite_results(ground_truth.numbered(results), task)
-        if task == "keypoints":
-            _check_keypoints(ground_truth, finite, len(oks_sigmas) or _NUM_COCO_KEYPOINTS)
-        evaluation = (_run_hotcoco if fast else _run_pycocotools)(ground_truth, finite, task)
+    if task == "keypoints":
+        results = list(results)
+        _check_keypoints(ground_truth, results, len(oks_sigmas) or _NUM_COCO_KEYPOINTS)
+    evaluation = (_run_hotcoco if fast else _run_pycocotools)(ground_truth, results, task)
     if image_ids is not None:
         image_ids = [ground_truth.image_id(image_id) for image_id in image_ids]
     params = evaluation.params
@@ -134,28 +132,64 @@ def _warn_of_left_out(count: int) -> None:
         logger.warning("%d predictions whose score is not a finite number are left out", count)
 
 
-def _box_evaluation(ground_truth: CocoGroundTruth, results: list[dict]) -> Any:
-    """hotcoco's evaluation of boxes, which it takes as an array, without a copy of the results."""
-    import hotcoco
+def keys_of(results: Iterable[dict] | Detections) -> set[str]:
+    """The keys of any of the results."""
+    return results.keys() if isinstance(results, Detections) else set().union(*(result.keys() for result in results))
 
-    rows = np.empty((len(results), 7))
-    rows[:, 0] = [ground_truth.image_id(result["image_id"]) for result in results]
-    rows[:, 1:5] = np.array([result["bbox"] for result in results], dtype=np.float64).reshape(-1, 4)
-    rows[:, 5] = [result["score"] for result in results]
-    rows[:, 6] = [result["category_id"] for result in results]
-    finite = np.isfinite(rows[:, 5])
+
+def loaded_detections(ground_truth: CocoGroundTruth, results: list[dict] | Detections, task: str) -> Any:
+    """The results as a `hotcoco.COCO`, loaded from columns where they are known."""
+    columns = _columns(ground_truth, results, task)
+    if columns is None:
+        return ground_truth.api.load_res(finite_results(ground_truth.numbered(results), task))
+    finite = np.isfinite(columns.rows[:, 5])
     _warn_of_left_out(int((~finite).sum()))
-    rows = rows if finite.all() else rows[finite]
-    return hotcoco.COCOeval(ground_truth.api, ground_truth.api.load_res(rows if len(rows) else []), "bbox")
+    rows = columns.rows if finite.all() else columns.rows[finite]
+    if not len(rows):
+        return ground_truth.api.load_res([])
+    if columns.codes is None:
+        return ground_truth.api.load_res(rows)
+    codes = list(itertools.compress(columns.codes, finite.tolist()))
+    detections = ground_truth.api.load_res(rows, segmentation=codes)
+    # the mask's area, not that of its box, decides between small and large
+    detections.update_anns(ids=np.arange(1, len(codes) + 1), area=columns.areas[finite])
+    return detections
 
 
-def _run_hotcoco(ground_truth: CocoGroundTruth, results: list[dict], task: str) -> Any:
+class _Columns(NamedTuple):
+    """rows: (N, 7) of the image's number, box, score, category. codes, areas: of N masks, for the task segm."""
+
+    rows: np.ndarray
+    codes: list[dict] | None = None
+    areas: np.ndarray | None = None
+
+
+def _columns(ground_truth: CocoGroundTruth, results: list[dict] | Detections, task: str) -> _Columns | None:
+    """None where the results are not to be had as columns."""
+    if not len(results) or task not in ("bbox", "segm"):
+        return None
+    if isinstance(results, Detections):
+        if task == "segm" and any(image.segmentations is None for image in results.images):
+            return None
+        ids, counts = zip(*results.image_ids(), strict=True)
+        numbers = np.repeat([ground_truth.image_id(image_id) for image_id in ids], counts)
+        rows = np.column_stack([numbers, *(results.column(name) for name in ("boxes", "scores", "categories"))])
+        return _Columns(rows) if task == "bbox" else _Columns(rows, results.segmentations(), results.column("areas"))
+    if task == "segm":
+        return None
+    numbers = [ground_truth.image_id(result["image_id"]) for result in results]
+    boxes = np.array([result["bbox"] for result in results], dtype=np.float64)  # (N, 4)
+    scores, categories = ([result[key] for result in results] for key in ("score", "category_id"))
+    return _Columns(np.column_stack([numbers, boxes, scores, categories]))
+
+
+def _run_hotcoco(ground_truth: CocoGroundTruth, results: list[dict] | Detections, task: str) -> Any:
     import hotcoco
 
-    return hotcoco.COCOeval(ground_truth.api, ground_truth.api.load_res(results), task)
+    return hotcoco.COCOeval(ground_truth.api, loaded_detections(ground_truth, results, task), task)
 
 
-def _run_pycocotools(ground_truth: CocoGroundTruth, results: list[dict], task: str) -> Any:
+def _run_pycocotools(ground_truth: CocoGroundTruth, results: list[dict] | Detections, task: str) -> Any:
     import contextlib
     import io
 
@@ -170,6 +204,7 @@ def _run_pycocotools(ground_truth: CocoGroundTruth, results: list[dict], task: s
             with contextlib.redirect_stdout(io.StringIO()):
                 super().accumulate(p)
 
+    results = finite_results(ground_truth.numbered(results), task)
     api = ground_truth.pycocotools()
     with contextlib.redirect_stdout(io.StringIO()):
         detections = api.loadRes(results) if results else type(api)()

@@ -1,19 +1,21 @@
 """What the evaluators of instances share: collecting detections and proposals, and writing them."""
 
 import copy
+import functools
 import logging
 import os
 import pickle
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
 
 import torch
 
 from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
 from det2lite.evaluation.coco_results import instances_to_coco_json
+from det2lite.evaluation.detections import Detections, ImageDetections, packed
 from det2lite.evaluation.evaluator import DatasetEvaluator
 from det2lite.evaluation.proposal_recall import AREAS, box_proposal_recall
-from det2lite.evaluation.result_files import no_garbage_collection, results_as_json, save_predictions
+from det2lite.evaluation.result_files import FileSaver, no_garbage_collection, save_predictions, write_results
 from det2lite.structures import BoxMode, Instances, RotatedBoxes
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
@@ -41,16 +43,21 @@ class InstancesEvaluator(DatasetEvaluator):
         self._output_dir = os.fspath(output_dir) if output_dir is not None else None
         self._predictions: list[dict] = []
         self._results: dict[str, dict[str, float]] = {}
+        self._saver: FileSaver | None = None
+        self._original: dict[int, int] | None = None
 
     def reset(self) -> None:
         self._predictions = []
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """inputs: dicts with `image_id`. outputs: dicts with `instances` or `proposals`."""
+        if not self._predictions:
+            self._original = self._original_categories()
         for input, output in zip(inputs, outputs, strict=True):
             prediction = {"image_id": input["image_id"]}
             if "instances" in output:
-                prediction["instances"] = self._to_json(output["instances"], input["image_id"])
+                found = self._to_json(output["instances"], input["image_id"])
+                prediction["instances"] = packed(found, self._original, with_text=self._output_dir is not None)
             if "proposals" in output:
                 prediction["proposals"] = output["proposals"].to(torch.device("cpu"))
             if len(prediction) > 1:
@@ -71,15 +78,17 @@ class InstancesEvaluator(DatasetEvaluator):
         if not predictions:
             logger.warning("[%s] Did not receive valid predictions.", type(self).__name__)
             return {}
-        with no_garbage_collection():
+        with no_garbage_collection(), FileSaver() as self._saver:
             self._evaluate(predictions, img_ids)
+        self._saver = None
         return copy.deepcopy(self._results)
 
     def _evaluate(self, predictions: list[dict], img_ids: Sequence[Any] | None) -> None:
         """Saves the predictions and puts their metrics into `self._results`."""
         if self._output_dir:
-            with atomic_write(os.path.join(self._output_dir, "instances_predictions.pth"), "wb") as file:
-                save_predictions(predictions, file)
+            # what others may change while it is written is written before
+            fixed = all(not p.keys() - {"image_id", "instances"} and _is_fixed(p["instances"]) for p in predictions)
+            self._save("instances_predictions.pth", functools.partial(save_predictions, predictions), later=fixed)
         if any("proposals" in prediction for prediction in predictions):
             self._eval_box_proposals([p for p in predictions if "proposals" in p])
         if any("instances" in prediction for prediction in predictions):
@@ -89,23 +98,42 @@ class InstancesEvaluator(DatasetEvaluator):
         """Puts the metrics of predictions, dicts with `instances`, into `self._results`."""
         raise NotImplementedError
 
-    def _save_results(self, results: list[dict], file_name: str) -> None:
+    def _save_results(self, results: list[dict] | Detections, file_name: str) -> None:
         if self._output_dir:
-            path = os.path.join(self._output_dir, file_name)
-            logger.info("Saving results to %s", path)
+            logger.info("Saving results to %s", os.path.join(self._output_dir, file_name))
+            later = isinstance(results, Detections)
+            self._save(file_name, functools.partial(write_results, results), later=later)
+
+    def _save(self, file_name: str, write: Callable[[BinaryIO], None], *, later: bool) -> None:
+        """write: called with the open file. later: it may happen beside what follows."""
+        path = os.path.join(self._output_dir, file_name)
+        if later and self._saver is not None:
+            self._saver.save(path, write)
+        else:
             with atomic_write(path, "wb") as file:
-                file.write(results_as_json(results))
+                write(file)
 
     def _category_mapping(self) -> dict[int, int] | None:
         """From the data set's category ids to contiguous ones; None where they are the same."""
         return self._metadata.get("thing_dataset_id_to_contiguous_id")
 
+    def _original_categories(self) -> dict[int, int] | None:
+        """From contiguous categories to the data set's own; None where they are the same."""
+        mapping = self._category_mapping()
+        return None if mapping is None else {contiguous: category for category, contiguous in mapping.items()}
+
+    def _all_results(self, predictions: list[dict]) -> list[dict] | Detections:
+        """The detections of all predictions, with the data set's categories."""
+        found = [prediction["instances"] for prediction in predictions]
+        if all(_is_fixed(detections) for detections in found):
+            return Detections([detections for detections in found if detections])
+        return self._with_original_categories([result for detections in found for result in detections])
+
     def _with_original_categories(self, results: list[dict]) -> list[dict]:
         """Results whose contiguous categories 0..K-1 are the data set's own again."""
-        mapping = self._category_mapping()
-        if mapping is None:
+        original = self._original_categories()
+        if original is None:
             return results
-        original = {contiguous: category for category, contiguous in mapping.items()}
         wrong = {result["category_id"] for result in results} - original.keys()
         if wrong:
             raise BadValue(
@@ -142,3 +170,8 @@ class InstancesEvaluator(DatasetEvaluator):
         }
         with atomic_write(os.path.join(self._output_dir, "box_proposals.pkl"), "wb") as file:
             pickle.dump(content, file)
+
+
+def _is_fixed(detections: ImageDetections | list[dict]) -> bool:
+    """Whether nobody can change these detections of an image."""
+    return isinstance(detections, ImageDetections) or not detections

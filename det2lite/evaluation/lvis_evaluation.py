@@ -10,7 +10,8 @@ import numpy as np
 from det2lite.config import CfgNode
 from det2lite.data import MetadataCatalog
 from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
-from det2lite.evaluation.coco_numbers import CocoScores, finite_results, summary_stats
+from det2lite.evaluation.coco_numbers import CocoScores, keys_of, loaded_detections, summary_stats
+from det2lite.evaluation.detections import Detections
 from det2lite.evaluation.instances_evaluator import InstancesEvaluator
 from det2lite.utils.errors import BadValue
 from det2lite.utils.logger import create_small_table
@@ -69,14 +70,14 @@ class LVISEvaluator(InstancesEvaluator):
 
     def _eval_predictions(self, predictions: list[dict], img_ids: Sequence[Any] | None = None) -> None:
         logger.info("Preparing results in the LVIS format ...")
-        results = self._with_original_categories([r for prediction in predictions for r in prediction["instances"]])
+        results = self._all_results(predictions)
         self._save_results(results, "lvis_instances_results.json")
         if not self._do_evaluation:
             logger.info("Annotations are not available for evaluation.")
             return
         if not results:
             logger.warning("No predictions from the model!")
-        has_masks = any("segmentation" in result for result in results)
+        has_masks = "segmentation" in keys_of(results)
         logger.info("Evaluating predictions ...")
         for task in sorted(self._tasks or (_TASKS if has_masks else _TASKS[:1])):
             scores = compute_lvis_scores(self._ground_truth, results, task, self._max_dets_per_image, img_ids)
@@ -88,7 +89,7 @@ class LVISEvaluator(InstancesEvaluator):
 
 def compute_lvis_scores(
     ground_truth: CocoGroundTruth,
-    results: list[dict],
+    results: list[dict] | Detections,
     task: str,
     max_dets: int,
     image_ids: Sequence[Any] | None = None,
@@ -100,8 +101,8 @@ def compute_lvis_scores(
     """
     import hotcoco
 
-    results = finite_results(ground_truth.numbered(results), task)
-    detections = hotcoco.LVISResults(ground_truth.api, results, max_dets=max_dets)
+    detections = loaded_detections(ground_truth, results, task)
+    detections = detections.cap_detections_per_image(max_dets if max_dets >= 0 else None)
     evaluation = hotcoco.LVISeval(ground_truth.api, detections, task)
     if image_ids is not None:
         evaluation.params.imgIds = [ground_truth.image_id(image_id) for image_id in image_ids]

@@ -130,10 +130,11 @@ PathManager.register_handler(_CatalogHandler())
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
+def atomic_write(path: str | os.PathLike, mode: str = "w", *, durable: bool = True) -> Iterator[IO]:
     """A file opened for writing that takes the place of `path` only when the block ends well.
 
     mode: "w" (UTF-8 text) or "wb". The folder is made where it is missing. Behind a URL prefix it is written plainly.
+    durable: wait for the disk, so that the file is whole also where the machine loses its power a moment later.
     """
     path = os.fspath(path)
     encoding = None if "b" in mode else "utf-8"
@@ -148,7 +149,8 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         with os.fdopen(handle, mode, encoding=encoding) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files for their owner alone
         os.replace(temporary, path)
     except BaseException:

@@ -10,6 +10,7 @@ from det2lite.config import get_cfg
 from det2lite.data import DatasetCatalog, MetadataCatalog
 from det2lite.data.datasets import register_coco_instances
 from det2lite.evaluation import COCOEvaluator, build_evaluator, inference_on_dataset
+from det2lite.evaluation.coco_evaluation import instances_to_coco_json
 from det2lite.structures import Boxes, BoxMode, Instances
 from det2lite.utils.errors import BadValue, UnknownName
 
@@ -221,3 +222,28 @@ def test_predictions_of_two_processes_are_evaluated_together(register, monkeypat
     assert alone["bbox"]["AP"] == pytest.approx(51 / 101 * 100)
     monkeypatch.setattr("det2lite.utils.comm.is_main_process", lambda: False)
     assert run(evaluator, detections([HIT], [0])) == {}
+
+
+def test_a_subclass_that_keeps_dicts_may_change_them_while_files_are_written(register, tmp_path):
+    class Own(COCOEvaluator):
+        def process(self, inputs, outputs):
+            for input, output in zip(inputs, outputs, strict=True):
+                found = instances_to_coco_json(output["instances"], input["image_id"])
+                self._predictions.append({"image_id": input["image_id"], "instances": found})
+
+        def _eval_predictions(self, predictions, img_ids=None):
+            super()._eval_predictions(predictions, img_ids)
+            for prediction in predictions:
+                for result in prediction["instances"]:
+                    result["category_id"] = -1
+
+    register(content())
+    found = run(Own(NAME, output_dir=str(tmp_path / "own")), detections([HIT], [0]), detections([MISS], [1]))
+    plain = run(
+        COCOEvaluator(NAME, output_dir=str(tmp_path / "plain")), detections([HIT], [0]), detections([MISS], [1])
+    )
+    assert {k: v for k, v in found["bbox"].items() if v == v} == {k: v for k, v in plain["bbox"].items() if v == v}
+    own, expected = (torch.load(tmp_path / name / "instances_predictions.pth") for name in ("own", "plain"))
+    assert own == expected and own[1]["instances"][0]["category_id"] == 1
+    files = [(tmp_path / name / "coco_instances_results.json").read_text() for name in ("own", "plain")]
+    assert files[0] == files[1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from det2lite.evaluation.result_files import no_garbage_collection, results_as_json, save_predictions
+from det2lite.evaluation.result_files import FileSaver, no_garbage_collection, results_as_json, save_predictions
 
 PREDICTIONS = [
     {"image_id": 7, "instances": [{"image_id": 7, "bbox": [1.5, 2.0, 3.25, 1e-07], "score": 0.1, "category_id": 3}]},
@@ -54,3 +54,19 @@ def test_garbage_collection_is_back_afterwards():
     with no_garbage_collection():
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_files_are_written_beside_and_are_there_afterwards(tmp_path):
+    with FileSaver() as saver:
+        for number in range(3):
+            saver.save(tmp_path / "new" / f"{number}.txt", lambda file, number=number: file.write(b"%d" % number))
+    assert sorted(path.read_text() for path in (tmp_path / "new").iterdir()) == ["0", "1", "2"]
+
+
+def test_a_file_that_cannot_be_written_is_said_at_the_end(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError), FileSaver() as saver:
+        saver.save(tmp_path / "file" / "results.json", lambda file: file.write(b"[]"))
+    with pytest.raises(ValueError, match="first"), FileSaver() as saver:
+        saver.save(tmp_path / "file" / "results.json", lambda file: file.write(b"[]"))
+        raise ValueError("first")
