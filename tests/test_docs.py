@@ -7,7 +7,6 @@ pages of WITH_COMMANDS. Models are made small on the way.
 Blocks marked `no-test` are left alone.
 """
 
-import importlib.util
 import json
 import logging
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import make_config_reference
 import numpy as np
 import pytest
 
@@ -289,22 +289,17 @@ def test_files_in_backticks_exist(name):
 
 
 def test_config_reference_is_up_to_date():
-    spec = importlib.util.spec_from_file_location("make_config_reference", ROOT / "tools" / "make_config_reference.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    assert tool.PAGE.read_text(encoding="utf-8") == tool.reference(), "run: python tools/make_config_reference.py"
+    page = make_config_reference.PAGE.read_text(encoding="utf-8")
+    assert page == make_config_reference.reference(), "run: python tools/make_config_reference.py"
 
 
 def test_config_reference_finds_comments(tmp_path):
-    spec = importlib.util.spec_from_file_location("make_config_reference", ROOT / "tools" / "make_config_reference.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     (tmp_path / "a.py").write_text(
         '_C = CfgNode(\n    {\n        "A": 1,  # one\n        # above\n        "B": [\n            2,\n        ],'
         '  # behind\n        "C": {"X": 1, "Y": 2},  # of Y\n        "D": D,\n    }\n)\n'
     )
     (tmp_path / "b.py").write_text('D = {\n    # two\n    # lines\n    "E": {  # a group\n        "F": 3,\n    },\n}\n')
-    found = tool.comments([tool.Source(tmp_path / "a.py"), tool.Source(tmp_path / "b.py")])
+    found = make_config_reference.comments([make_config_reference.Source(tmp_path / name) for name in ("a.py", "b.py")])
     expected = {"A": "one", "B": "above; behind", "C.Y": "of Y", "D.E": "two lines; a group"}
     assert {key: text for key, text in found.items() if text} == expected
     assert {"C", "C.X", "D", "D.E.F"} <= found.keys()

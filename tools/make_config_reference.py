@@ -1,15 +1,13 @@
 #!/usr/bin/env python
 """Writes docs/config_reference.md: every config key with its default and its comment in det2lite/config/defaults/.
 
-    python tools/make_config_reference.py           # after a key or its comment has changed
-    python tools/make_config_reference.py --check   # only tells whether the page is up to date
+python tools/make_config_reference.py           # after a key or its comment has changed
+python tools/make_config_reference.py --check   # only tells whether the page is up to date
 """
 
-import argparse
 import ast
 import importlib.util
 import io
-import os
 import sys
 import tokenize
 from collections.abc import Iterator
@@ -20,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
     sys.path.insert(0, str(ROOT))
 
+from written_page import write_or_check  # noqa: E402 - beside this file
+
 from det2lite.config import CfgNode, get_cfg  # noqa: E402
-from det2lite.utils.file_io import atomic_write  # noqa: E402
 
 PAGE = ROOT / "docs" / "config_reference.md"
 DEFAULTS = ROOT / "det2lite" / "config" / "defaults"
@@ -117,18 +116,5 @@ def reference() -> str:
     return "\n".join(page)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 where the page is stale")
-    if parser.parse_args().check:
-        fresh = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == reference()
-        print(f"{os.path.relpath(PAGE)} is {'up to date' if fresh else 'stale'}")
-        return int(not fresh)
-    with atomic_write(PAGE) as file:
-        file.write(reference())
-    print(f"written: {os.path.relpath(PAGE)}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, reference(), __doc__))

@@ -5,10 +5,8 @@ python tools/make_model_zoo.py           # after a config or a result has change
 python tools/make_model_zoo.py --check   # only tells whether the page is up to date
 """
 
-import argparse
 import importlib.util
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
     sys.path.insert(0, str(ROOT))
 
+from written_page import write_or_check  # noqa: E402 - beside this file
+
 from det2lite.model_zoo import get_checkpoint_url  # noqa: E402
 from det2lite.model_zoo.model_zoo import config_names  # noqa: E402
-from det2lite.utils.file_io import atomic_write  # noqa: E402
 
 PAGE = ROOT / "MODEL_ZOO.md"
 DATA = ROOT / "det2lite" / "model_zoo"
@@ -114,18 +113,5 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 where the page is stale")
-    if parser.parse_args().check:
-        fresh = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page()
-        print(f"{os.path.relpath(PAGE)} is {'up to date' if fresh else 'stale'}")
-        return int(not fresh)
-    with atomic_write(PAGE) as file:
-        file.write(page())
-    print(f"written: {os.path.relpath(PAGE)}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), __doc__))

@@ -12,7 +12,8 @@ import sys
 if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from det2lite.engine import check_arguments, config_from_arguments, default_argument_parser, launch
+from det2lite.engine import check_arguments, config_from_arguments, default_argument_parser
+from det2lite.engine.launch import launch_as_asked
 from det2lite.utils.errors import BadValue, exit_on_user_error
 
 logger = logging.getLogger("det2lite.plain_train_net")
@@ -153,14 +154,7 @@ def main(args):
 def run():
     args = default_argument_parser().parse_args()
     check_arguments(args)
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    launch_as_asked(main, args, args)
 
 
 if __name__ == "__main__":

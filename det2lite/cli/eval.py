@@ -50,20 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from det2lite.engine import launch
+    from det2lite.engine.launch import launch_as_asked
 
     check_flags(args)
     with contextlib.ExitStack() as stack:
         work_dir = args.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="det2lite-eval-"))
         cfg = set_up(args, work_dir)
-        launch(
-            evaluate,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(cfg, args, work_dir),
-        )
+        launch_as_asked(evaluate, args, cfg, args, work_dir)
 
 
 def check_flags(args: argparse.Namespace) -> None:

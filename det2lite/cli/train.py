@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from det2lite.engine import launch
+    from det2lite.engine.launch import launch_as_asked
     from det2lite.engine.setup import check_device_count
 
     check_flags(args)
@@ -58,14 +58,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.num_gpus * args.num_machines > 1:
         check_device_count(cfg, args.num_gpus * args.num_machines)
-    launch(
-        train,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(cfg, args),
-    )
+    launch_as_asked(train, args, cfg, args)
 
 
 def check_flags(args: argparse.Namespace) -> None:

@@ -8,13 +8,14 @@ import os
 import pickle
 import socket
 import traceback
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
 from det2lite.utils.errors import BadValue, UserError
 
-__all__ = ["DEFAULT_TIMEOUT", "launch"]
+__all__ = ["DEFAULT_TIMEOUT", "launch", "launch_as_asked"]
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 
@@ -75,6 +76,18 @@ def launch(
         dist_url = f"tcp://127.0.0.1:{find_free_port()}"
     _check_devices(num_gpus_per_machine)
     _start(main_func, num_gpus_per_machine, num_machines, machine_rank, dist_url, args, timeout)
+
+
+def launch_as_asked(main_func: Callable, asked: Namespace, *args):
+    """`launch` with the devices and machines that a command line asks for, see `add_launch_arguments`."""
+    return launch(
+        main_func,
+        asked.num_gpus,
+        num_machines=asked.num_machines,
+        machine_rank=asked.machine_rank,
+        dist_url=asked.dist_url,
+        args=args,
+    )
 
 
 def find_free_port() -> int:

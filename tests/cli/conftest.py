@@ -15,21 +15,8 @@ from det2lite.data.datasets.shapes_files import ensure_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = f"""
-_BASE_: "{ROOT}/configs/Base-RCNN-FPN.yaml"
-SEED: 1
-MODEL:
-  DEVICE: cpu
-  MASK_ON: True
-  WEIGHTS: ""
-  RESNETS: {{DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN}}
-  BACKBONE: {{FREEZE_AT: 0}}
-  FPN: {{OUT_CHANNELS: 16}}
-  RPN: {{PRE_NMS_TOPK_TRAIN: 50, POST_NMS_TOPK_TRAIN: 20, PRE_NMS_TOPK_TEST: 50, POST_NMS_TOPK_TEST: 20}}
-  ROI_BOX_HEAD: {{FC_DIM: 16}}
-  ROI_MASK_HEAD: {{NUM_CONV: 1, CONV_DIM: 8}}
-  ROI_HEADS: {{SCORE_THRESH_TEST: 0.0}}
-DATALOADER: {{NUM_WORKERS: 0}}
-INPUT: {{MIN_SIZE_TRAIN: [64], MIN_SIZE_TEST: 64, MAX_SIZE_TRAIN: 96, MAX_SIZE_TEST: 96}}
+_BASE_: "{ROOT}/tests/tiny_mask_rcnn.yaml"
+MODEL: {{ROI_HEADS: {{SCORE_THRESH_TEST: 0.0}}}}
 SOLVER: {{MAX_ITER: 900, STEPS: [600, 800], IMS_PER_BATCH: 16, BASE_LR: 0.0016}}
 TEST: {{DETECTIONS_PER_IMAGE: 10}}
 """

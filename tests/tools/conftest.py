@@ -16,21 +16,8 @@ from det2lite.data import MetadataCatalog
 ROOT = Path(__file__).resolve().parents[2]
 
 TINY = f"""
-_BASE_: "{ROOT}/configs/Base-RCNN-FPN.yaml"
-SEED: 1
-MODEL:
-  DEVICE: cpu
-  MASK_ON: True
-  WEIGHTS: ""
-  RESNETS: {{DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN}}
-  BACKBONE: {{FREEZE_AT: 0}}
-  FPN: {{OUT_CHANNELS: 16}}
-  RPN: {{PRE_NMS_TOPK_TRAIN: 50, POST_NMS_TOPK_TRAIN: 20, PRE_NMS_TOPK_TEST: 50, POST_NMS_TOPK_TEST: 20}}
-  ROI_BOX_HEAD: {{FC_DIM: 16}}
-  ROI_MASK_HEAD: {{NUM_CONV: 1, CONV_DIM: 8}}
+_BASE_: "{ROOT}/tests/tiny_mask_rcnn.yaml"
 DATASETS: {{TRAIN: [coco_2017_train], TEST: [coco_2017_val]}}
-DATALOADER: {{NUM_WORKERS: 0}}
-INPUT: {{MIN_SIZE_TRAIN: [64], MIN_SIZE_TEST: 64, MAX_SIZE_TRAIN: 96, MAX_SIZE_TEST: 96}}
 SOLVER: {{MAX_ITER: 3, STEPS: [2], WARMUP_ITERS: 1, IMS_PER_BATCH: 2, BASE_LR: 0.001, CHECKPOINT_PERIOD: 2}}
 """
 

@@ -1,15 +1,13 @@
-import importlib.util
 import re
 from pathlib import Path
 
+import make_model_zoo as tool
 import pytest
+from written_page import write_or_check
 
 from det2lite.model_zoo.model_zoo import config_names
 
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("make_model_zoo", ROOT / "tools" / "make_model_zoo.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 
 def test_page_is_up_to_date():
@@ -53,10 +51,10 @@ def test_results_are_of_published_checkpoints():
 
 
 def test_stale_page_is_an_exit_status(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tool, "PAGE", tmp_path / "MODEL_ZOO.md")
-    monkeypatch.setattr("sys.argv", ["make_model_zoo.py", "--check"])
-    assert tool.main() == 1
-    monkeypatch.setattr("sys.argv", ["make_model_zoo.py"])
-    assert tool.main() == 0
-    monkeypatch.setattr("sys.argv", ["make_model_zoo.py", "--check"])
-    assert tool.main() == 0 and "up to date" in capsys.readouterr().out
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["make_model_zoo.py", *words])
+        return write_or_check(tmp_path / "MODEL_ZOO.md", tool.page(), tool.__doc__)
+
+    assert run("--check") == 1
+    assert run() == 0
+    assert run("--check") == 0 and "up to date" in capsys.readouterr().out
