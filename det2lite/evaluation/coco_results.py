@@ -19,18 +19,16 @@ def encode_masks(masks: torch.Tensor | np.ndarray) -> list[dict]:
     Only the part of an image that an object covers is looked at, because objects are far smaller than images.
     """
     masks = torch.as_tensor(masks).to(torch.bool).cpu().numpy()
-    has_object = masks.any(axis=1)  # (N, W) columns
-    return [_encode_mask(mask, columns) for mask, columns in zip(masks, has_object, strict=True)]
+    rows, columns = masks.any(axis=2), masks.any(axis=1)  # (N, H), (N, W) that are not empty
+    return [_encode_mask(*parts) for parts in zip(masks, rows, columns, strict=True)]
 
 
-def _encode_mask(mask: np.ndarray, has_object: np.ndarray) -> dict:
-    """mask: (H, W) bool. has_object: (W,) bool, the columns that are not empty."""
-    columns = np.flatnonzero(has_object)
-    if not len(columns):
+def _encode_mask(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> dict:
+    """mask: (H, W) bool. rows, columns: (H,) and (W,) bool that are not empty."""
+    if not columns.any():
         return encode_crop(mask[:0, :0], 0, 0, mask.shape)
-    left, right = columns[0], columns[-1] + 1
-    rows = np.flatnonzero(mask[:, left:right].any(axis=1))
-    top, bottom = rows[0], rows[-1] + 1
+    top, bottom = rows.argmax(), len(rows) - rows[::-1].argmax()
+    left, right = columns.argmax(), len(columns) - columns[::-1].argmax()
     return encode_crop(mask[top:bottom, left:right], left, top, mask.shape)
 
 
@@ -49,9 +47,10 @@ def encode_crop(crop: np.ndarray, left: int, top: int, image_size: tuple[int, in
 
 def _counts(changes: np.ndarray, num_pixels: int) -> list[int]:
     """Lengths of the runs, background first. changes: (2M,) where the M runs of the object start and end."""
-    touching = np.flatnonzero(changes[1:-1:2] == changes[2::2])  # a run that goes on at the top of the next column
-    changes = np.delete(changes, np.concatenate([2 * touching + 1, 2 * touching + 2]))
-    counts = np.diff(changes, prepend=0, append=num_pixels).tolist()
+    kept = np.ones(len(changes), dtype=bool)
+    kept[1:-1] = (changes[1:-1:2] != changes[2::2]).repeat(2)  # else the run goes on at the top of the next column
+    ends = np.concatenate(([0], changes[kept], [num_pixels]))
+    counts = (ends[1:] - ends[:-1]).tolist()
     return counts[:-1] if counts[-1] == 0 else counts
 
 
