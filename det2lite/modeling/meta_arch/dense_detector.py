@@ -8,9 +8,10 @@ from torch import nn
 
 from det2lite.data.detection_utils import convert_image_to_rgb
 from det2lite.modeling.backbone import Backbone
+from det2lite.modeling.detections import best_of_dense_levels, dense_detections
 from det2lite.modeling.meta_arch.common import ImageNormalizer, output_size
 from det2lite.modeling.postprocessing import detector_postprocess
-from det2lite.structures import ImageList, Instances
+from det2lite.structures import Boxes, ImageList, Instances
 from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
 
@@ -28,6 +29,9 @@ def permute_to_N_HWA_K(tensor: torch.Tensor, K: int) -> torch.Tensor:
 
 class DenseDetector(ImageNormalizer):
     """Base of one-stage detectors; a subclass has `forward_training` and `forward_inference`.
+
+    One that uses `_detect` also sets `num_classes`, `box2box_transform`, `test_score_thresh`, `test_topk_candidates`,
+    `test_nms_thresh` and `max_detections_per_image`.
 
     head: called with a list of feature maps, gives a tuple of lists of maps. head_in_features: names of the feature
     maps, None for all of the backbone's, from high to low resolution.
@@ -93,6 +97,42 @@ class DenseDetector(ImageNormalizer):
     ) -> list[Instances]:
         """Detections of each image, on the model's input, from what the head gave."""
         raise NotImplementedError
+
+    def inference_single_image(
+        self,
+        anchors: list[Boxes],
+        box_cls: list[torch.Tensor],
+        box_delta: list[torch.Tensor],
+        image_size: tuple[int, int],
+    ) -> Instances:
+        """Detections of one image. One of each a level: anchors, class predictions `(R_l, K)`, deltas `(R_l, 4)`."""
+        return self._detect(anchors, [x[None] for x in box_cls], [x[None] for x in box_delta], [image_size])[0]
+
+    def _detect(
+        self,
+        anchors: list[Boxes],
+        box_cls: list[torch.Tensor],
+        box_delta: list[torch.Tensor],
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Instances]:
+        """Detections of each image. One of each a level: anchors, class predictions `(N, R_l, K)`, deltas."""
+        anchor_boxes, deltas, best, labels = best_of_dense_levels(
+            anchors, box_cls, box_delta, self.test_topk_candidates
+        )
+        return dense_detections(
+            self.box2box_transform.apply_deltas(deltas, anchor_boxes),
+            self._scores_of(best),
+            labels,
+            image_sizes,
+            self.num_classes,
+            self.test_score_thresh,
+            self.test_nms_thresh,
+            self.max_detections_per_image,
+        )
+
+    def _scores_of(self, best: torch.Tensor) -> torch.Tensor:
+        """Scores of the best class predictions, in the same order."""
+        return best
 
     @staticmethod
     def _transpose_dense_predictions(

@@ -14,7 +14,6 @@ from det2lite.modeling.backbone import Backbone, build_backbone
 from det2lite.modeling.box_coders.linear import Box2BoxTransformLinear
 from det2lite.modeling.box_coders.loss import dense_box_regression_loss
 from det2lite.modeling.dense_heads.fcos import FCOSHead
-from det2lite.modeling.detections import best_of_dense_levels, dense_detections
 from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY
 from det2lite.modeling.meta_arch.dense_detector import DenseDetector
 from det2lite.structures import Boxes, ImageList, Instances
@@ -194,34 +193,3 @@ class FCOS(DenseDetector):
         # in float32, as half precision has ties where the order matters
         scores = [(x.float().sigmoid() * c.float().sigmoid()).sqrt() for x, c in zip(logits, centerness)]  # noqa: B905
         return self._detect(self.anchor_generator(features), scores, deltas, images.image_sizes)
-
-    def inference_single_image(
-        self,
-        anchors: list[Boxes],
-        box_cls: list[torch.Tensor],
-        box_delta: list[torch.Tensor],
-        image_size: tuple[int, int],
-    ) -> Instances:
-        """Detections of one image. One of each a level: anchors, scores `(R_l, K)`, distances `(R_l, 4)`."""
-        return self._detect(anchors, [x[None] for x in box_cls], [x[None] for x in box_delta], [image_size])[0]
-
-    def _detect(
-        self,
-        anchors: list[Boxes],
-        scores: list[torch.Tensor],
-        deltas: list[torch.Tensor],
-        image_sizes: list[tuple[int, int]],
-    ) -> list[Instances]:
-        anchor_boxes, deltas_of_all, scores_of_all, labels = best_of_dense_levels(
-            anchors, scores, deltas, self.test_topk_candidates
-        )
-        return dense_detections(
-            self.box2box_transform.apply_deltas(deltas_of_all, anchor_boxes),
-            scores_of_all,
-            labels,
-            image_sizes,
-            self.num_classes,
-            self.test_score_thresh,
-            self.test_nms_thresh,
-            self.max_detections_per_image,
-        )

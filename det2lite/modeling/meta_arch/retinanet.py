@@ -12,7 +12,6 @@ from det2lite.modeling.backbone import Backbone, build_backbone
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
 from det2lite.modeling.box_coders.loss import dense_box_regression_loss
 from det2lite.modeling.dense_heads.retinanet import RetinaNetHead
-from det2lite.modeling.detections import best_of_dense_levels, dense_detections
 from det2lite.modeling.matcher import Matcher
 from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY
 from det2lite.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
@@ -180,33 +179,5 @@ class RetinaNet(DenseDetector):
         logits, deltas = self._transpose_dense_predictions([logit_maps, delta_maps], [self.num_classes, 4])
         return self._detect(self.anchor_generator(features), logits, deltas, images.image_sizes)
 
-    def inference_single_image(
-        self,
-        anchors: list[Boxes],
-        box_cls: list[torch.Tensor],
-        box_delta: list[torch.Tensor],
-        image_size: tuple[int, int],
-    ) -> Instances:
-        """Detections of one image. One of each a level: anchors, logits `(R_l, K)`, deltas `(R_l, 4)`."""
-        return self._detect(anchors, [x[None] for x in box_cls], [x[None] for x in box_delta], [image_size])[0]
-
-    def _detect(
-        self,
-        anchors: list[Boxes],
-        logits: list[torch.Tensor],
-        deltas: list[torch.Tensor],
-        image_sizes: list[tuple[int, int]],
-    ) -> list[Instances]:
-        anchor_boxes, deltas_of_all, logits_of_all, labels = best_of_dense_levels(
-            anchors, logits, deltas, self.test_topk_candidates
-        )
-        return dense_detections(
-            self.box2box_transform.apply_deltas(deltas_of_all, anchor_boxes),
-            logits_of_all.float().sigmoid(),  # half precision has ties where the order matters
-            labels,
-            image_sizes,
-            self.num_classes,
-            self.test_score_thresh,
-            self.test_nms_thresh,
-            self.max_detections_per_image,
-        )
+    def _scores_of(self, best: torch.Tensor) -> torch.Tensor:
+        return best.float().sigmoid()  # half precision has ties where the order matters
