@@ -8,14 +8,13 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-import torch
-
 from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
 from det2lite.evaluation.coco_results import instances_to_coco_json
 from det2lite.evaluation.detections import Detections, ImageDetections, packed
 from det2lite.evaluation.evaluator import DatasetEvaluator
 from det2lite.evaluation.proposal_recall import AREAS, box_proposal_recall
 from det2lite.evaluation.result_files import FileSaver, no_garbage_collection, save_predictions, write_results
+from det2lite.evaluation.to_host import to_host
 from det2lite.structures import BoxMode, Instances, RotatedBoxes
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
@@ -53,13 +52,13 @@ class InstancesEvaluator(DatasetEvaluator):
         """inputs: dicts with `image_id`. outputs: dicts with `instances` or `proposals`."""
         if not self._predictions:
             self._original = self._original_categories()
-        for input, output in zip(inputs, outputs, strict=True):
+        for input, output in zip(inputs, _on_host(outputs), strict=True):
             prediction = {"image_id": input["image_id"]}
             if "instances" in output:
                 found = self._to_json(output["instances"], input["image_id"])
                 prediction["instances"] = packed(found, self._original, with_text=self._output_dir is not None)
             if "proposals" in output:
-                prediction["proposals"] = output["proposals"].to(torch.device("cpu"))
+                prediction["proposals"] = output["proposals"]
             if len(prediction) > 1:
                 self._predictions.append(prediction)
 
@@ -170,6 +169,15 @@ class InstancesEvaluator(DatasetEvaluator):
         }
         with atomic_write(os.path.join(self._output_dir, "box_proposals.pkl"), "wb") as file:
             pickle.dump(content, file)
+
+
+def _on_host(outputs: list[dict]) -> list[dict]:
+    """The outputs' instances and proposals on the CPU."""
+    keys = [(index, key) for index, output in enumerate(outputs) for key in ("instances", "proposals") if key in output]
+    moved: list[dict] = [{} for _ in outputs]
+    for (index, key), value in zip(keys, to_host([outputs[i][key] for i, key in keys]), strict=True):
+        moved[index][key] = value
+    return moved
 
 
 def _is_fixed(detections: ImageDetections | list[dict]) -> bool:

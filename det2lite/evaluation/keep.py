@@ -10,6 +10,7 @@ import numpy as np
 
 from det2lite.evaluation.coco_results import encode_masks, instances_to_coco_json
 from det2lite.evaluation.evaluator import DatasetEvaluator
+from det2lite.evaluation.to_host import to_host
 from det2lite.structures import Instances
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
@@ -41,10 +42,9 @@ class PredictionKeeper(DatasetEvaluator):
         self._found = []
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        for image, output in zip(inputs, outputs, strict=True):
-            if "instances" not in output:
-                raise BadValue(f"this model finds no instances, which are what {self._path} would keep; leave it out")
-            instances = output["instances"].to("cpu")
+        if not all("instances" in output for output in outputs):
+            raise BadValue(f"this model finds no instances, which are what {self._path} would keep; leave it out")
+        for image, instances in zip(inputs, to_host([output["instances"] for output in outputs]), strict=True):
             self._found.append(self._coco_entries(instances, image) if self._as_json else _arrays(instances, image))
 
     def _coco_entries(self, instances: Instances, image: Mapping[str, Any]) -> list[dict]:

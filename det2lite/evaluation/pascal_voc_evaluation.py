@@ -10,6 +10,7 @@ from det2lite.data.datasets.pascal_voc import read_voc_image_names, read_voc_obj
 from det2lite.evaluation.coco_numbers import per_category_table
 from det2lite.evaluation.evaluator import DatasetEvaluator
 from det2lite.evaluation.pascal_voc_numbers import VocBoxes, average_precision, match_detections
+from det2lite.evaluation.to_host import to_host
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
 from det2lite.utils.file_io import PathManager
@@ -44,12 +45,11 @@ class PascalVOCDetectionEvaluator(DatasetEvaluator):
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """inputs: dicts with `image_id`, the image's name. outputs: dicts with `instances`."""
-        for input, output in zip(inputs, outputs, strict=True):
-            instances = output["instances"]
+        for input, instances in zip(inputs, to_host([output["instances"] for output in outputs]), strict=True):
             columns = [
-                instances.pred_classes.cpu().numpy()[:, None],
-                instances.scores.cpu().numpy()[:, None],
-                instances.pred_boxes.tensor.cpu().numpy(),
+                instances.pred_classes.numpy()[:, None],
+                instances.scores.numpy()[:, None],
+                instances.pred_boxes.tensor.numpy(),
             ]
             self._predictions.append((input["image_id"], np.concatenate(columns, axis=1, dtype=np.float64)))
 
