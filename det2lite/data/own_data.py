@@ -37,7 +37,7 @@ def prepare_training_data(
 ) -> OwnData:  # fmt: skip
     """Recognises a data set and has its splits for training and validation as COCO files; images stay where they are.
 
-    COCO files that are there are used as they are; others are written to `output_dir`/data, replacing only what an
+    COCO files that are there are used as they are; others are written to `output_dir`/converted, replacing only what an
     earlier call wrote. val_folder: the validation split, where it lies elsewhere. seed: of the images that become the
     validation split where there is none. nproc: processes that read. Raises a `UserError` that says what is wrong.
     """
