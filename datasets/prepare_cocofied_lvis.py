@@ -40,8 +40,7 @@ def main(arguments=None):
     from tqdm import tqdm
 
     from det2lite.data.data_root import data_root, missing_hint
-    from det2lite.data.datasets.coco_reader import read_json
-    from det2lite.data.datasets.preparation import cocofied_lvis, write_json
+    from det2lite.data.datasets.preparation import LVIS_LISTS, cocofied_lvis, read_content, write_json
 
     root = args.root or Path(data_root()) / "lvis"
     files = args.files or [f for s in ("train", "val") if (f := root / f"lvis_v0.5_{s}.json").exists()]
@@ -50,7 +49,7 @@ def main(arguments=None):
         raise MissingFile(f"{path}: no such file; {missing_hint(str(path))}")
     for file in tqdm(files, unit="file", disable=None):
         target = file.with_name(f"{file.stem}_cocofied.json")
-        content = cocofied_lvis(read_json(file))
+        content = cocofied_lvis(read_content(file, "LVIS", LVIS_LISTS))
         write_json(content, target)
         tqdm.write(f"{target}: {len(content['annotations'])} annotations of {len(content['images'])} images")
 

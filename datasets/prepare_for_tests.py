@@ -49,8 +49,14 @@ def main(arguments=None):
     from tqdm import tqdm
 
     from det2lite.data.data_root import data_root, missing_hint
-    from det2lite.data.datasets.coco_reader import read_json
-    from det2lite.data.datasets.preparation import first_images, make_panoptic_subset, write_json
+    from det2lite.data.datasets.preparation import (
+        COCO_LISTS,
+        PANOPTIC_LISTS,
+        first_images,
+        make_panoptic_subset,
+        read_content,
+        write_json,
+    )
 
     root = args.root or Path(data_root())
     there = [source for source in FILES if (root / source).exists()]
@@ -58,8 +64,10 @@ def main(arguments=None):
         path = root / next(iter(FILES))
         raise MissingFile(f"{path}: no such file; {missing_hint(str(path))}")
     for source in tqdm(there, unit="file", disable=None):
-        content = first_images(read_json(root / source), args.images)
-        if "panoptic" in source:
+        is_panoptic = "panoptic" in source
+        kind, lists = ("panoptic", COCO_LISTS | PANOPTIC_LISTS) if is_panoptic else ("COCO", COCO_LISTS)
+        content = first_images(read_content(root / source, kind, lists), args.images)
+        if is_panoptic:
             make_panoptic_subset(content, root / "coco/panoptic_val2017", root / "coco/panoptic_val2017_100")
         write_json(content, root / FILES[source])
         tqdm.write(f"{root / FILES[source]}: {len(content['images'])} images")

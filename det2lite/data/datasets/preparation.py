@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from PIL import Image
 
-from det2lite.data.datasets.builtin_meta import COCO_CATEGORIES
+from det2lite.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES, COCO_CATEGORIES
 from det2lite.data.datasets.coco_reader import read_json
 from det2lite.data.datasets.lvis_coco_synsets import SYNSET_OF_COCO
 from det2lite.data.image_io import read_image
@@ -20,6 +20,9 @@ from det2lite.utils.errors import BadValue, MissingFile
 from det2lite.utils.file_io import atomic_write
 
 __all__ = [
+    "COCO_LISTS",
+    "LVIS_LISTS",
+    "PANOPTIC_LISTS",
     "cocofied_lvis",
     "first_images",
     "instances_of_panoptic",
@@ -27,10 +30,40 @@ __all__ = [
     "make_maps",
     "make_panoptic_subset",
     "make_stuff_maps",
+    "read_content",
     "write_json",
 ]
 
 UNLABELLED = 255
+
+# the lists of an annotation file, and what their entries need
+COCO_LISTS = {"images": ("id",), "annotations": ("image_id",)}
+LVIS_LISTS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id", "synset")}
+PANOPTIC_LISTS = {"annotations": ("image_id", "file_name", "segments_info")}
+
+
+def read_content(path: str | os.PathLike, kind: str, lists: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """An annotation file with the lists it should have, such as `COCO_LISTS`. kind: the format's name, for errors.
+
+    Raises `MissingFile`, and `BadValue` for another content.
+    """
+    content = read_json(path)
+    for name, keys in lists.items():
+        _check_entries(content.get(name) if isinstance(content, dict) else None, keys, repr(name), f"{path}", kind)
+    if kind == "panoptic":
+        for annotation in content["annotations"]:
+            what = f"'segments_info' of image {annotation['image_id']}"
+            _check_entries(annotation["segments_info"], ("id", "category_id"), what, f"{path}", kind)
+    return content
+
+
+def _check_entries(entries: Any, keys: tuple[str, ...], what: str, path: str, kind: str) -> None:
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise BadValue(f"{path}: not in the {kind} format: no list of {what}")
+    for number, entry in enumerate(entries):
+        missing = [key for key in keys if key not in entry]
+        if missing:
+            raise BadValue(f"{path}: not in the {kind} format: number {number} of {what} has no {missing[0]!r}")
 
 
 def write_json(content: Any, path: str | os.PathLike) -> None:
@@ -62,9 +95,7 @@ def make_stuff_maps(
     """
     stuff = [category["id"] for category in categories if not category["isthing"]]
     value_of = {category["id"]: 0 for category in categories} | {c: i for i, c in enumerate(stuff, 1)}
-    content = read_json(panoptic_json)
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise BadValue(f"{panoptic_json}: not in the COCO panoptic format: no list of 'annotations'")
+    content = read_content(panoptic_json, "panoptic", PANOPTIC_LISTS)
     segments = {Path(panoptic_root) / a["file_name"]: a["segments_info"] for a in content["annotations"]}
     jobs = [(source, Path(sem_seg_root) / source.name) for source in segments]
     return len(jobs), make_maps(jobs, lambda source: stuff_map(source, segments[source], value_of))
@@ -96,7 +127,7 @@ def instances_of_panoptic(panoptic_json: Path, panoptic_root: Path) -> tuple[int
 
     Returns the number of images, what yields the annotations of each, without ids, and the content without annotations.
     """
-    content = read_json(panoptic_json)
+    content = read_content(panoptic_json, "panoptic", PANOPTIC_LISTS | {"categories": ("id", "isthing")})
     things = [category for category in content["categories"] if category["isthing"]]
     thing_ids = {category["id"] for category in things}
     whole = {key: value for key, value in content.items() if key != "annotations"} | {"categories": things}
@@ -135,7 +166,15 @@ def make_ade20k_maps(root: Path) -> tuple[int, Iterator[Path]]:
     if not sources:
         raise MissingFile(f"{source_root}: no maps in training/ and validation/; unpack ADEChallengeData2016.zip there")
     jobs = [(source, target_root / source.relative_to(source_root)) for source in sources]
-    return len(jobs), make_maps(jobs, lambda source: read_image(source, "L")[..., 0] - np.uint8(1))  # 0 wraps to 255
+    return len(jobs), make_maps(jobs, ade20k_map)
+
+
+def ade20k_map(path: Path) -> np.ndarray:
+    """(H, W) uint8 of a map of ADE20K's scene parsing: classes from 0, 255 where nothing is labelled."""
+    labels, num_classes = read_image(path), len(ADE20K_SEM_SEG_CATEGORIES)
+    if labels.ndim != 2 or labels.dtype != np.uint8 or labels.max(initial=0) > num_classes:
+        raise BadValue(f"{path}: not a map of one channel with values 0..{num_classes}; is it of ADEChallengeData2016?")
+    return labels - np.uint8(1)  # 0 wraps to 255
 
 
 def cocofied_lvis(lvis: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +220,8 @@ def cocofied_lvis(lvis: dict[str, Any]) -> dict[str, Any]:
 
 def first_images(content: dict[str, Any], count: int) -> dict[str, Any]:
     """A COCO, COCO panoptic or LVIS content with the `count` images of the lowest ids only."""
+    if count < 1:
+        raise BadValue(f"{count} images are none to keep; ask for 1 or more")
     images = sorted(content["images"], key=lambda image: image["id"])[:count]
     kept = {image["id"] for image in images}
     annotations = [a for a in content.get("annotations", []) if a["image_id"] in kept]

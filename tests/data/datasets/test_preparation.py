@@ -9,12 +9,15 @@ from det2lite.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES, COCO_
 from det2lite.data.datasets.lvis_coco_synsets import SYNSET_OF_COCO
 from det2lite.data.datasets.lvis_meta import lvis_categories
 from det2lite.data.datasets.preparation import (
+    COCO_LISTS,
+    LVIS_LISTS,
     cocofied_lvis,
     first_images,
     instances_of_panoptic,
     make_ade20k_maps,
     make_panoptic_subset,
     make_stuff_maps,
+    read_content,
     stuff_map,
 )
 from det2lite.data.rle import decode_rle
@@ -55,9 +58,46 @@ def test_stuff_map_errors(panoptic):
         stuff_map(panoptic / "maps/7.png", SEGMENTS, {1: 0})
     with pytest.raises(MissingFile):
         stuff_map(panoptic / "maps/8.png", SEGMENTS, {1: 0, 187: 1})
-    (panoptic / "panoptic.json").write_text("[]")
-    with pytest.raises(UserError, match="no list of 'annotations'"):
-        make_stuff_maps(panoptic / "panoptic.json", panoptic / "maps", panoptic / "stuff")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "no list of 'annotations'"),
+        ({"annotations": [1]}, "no list of 'annotations'"),
+        ({"annotations": [{"image_id": 1, "bbox": [0, 0, 1, 1]}]}, "number 0 of 'annotations' has no 'file_name'"),
+        ({"annotations": [{"image_id": 1, "file_name": "7.png", "segments_info": 5}]}, "no list of 'segments_info'"),
+        (
+            {"annotations": [{"image_id": 3, "file_name": "7.png", "segments_info": [{"id": 5}]}]},
+            "number 0 of 'segments_info' of image 3 has no 'category_id'",
+        ),
+    ],
+)
+def test_files_that_are_not_panoptic(panoptic, content, message):
+    path = panoptic / "panoptic.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"panoptic.json: not in the panoptic format: .*{message}"):
+        make_stuff_maps(path, panoptic / "maps", panoptic / "stuff")
+    if content:
+        path.write_text(json.dumps(content | {"categories": []}))
+    with pytest.raises(UserError, match=message):
+        instances_of_panoptic(path, panoptic / "maps")
+    assert not (panoptic / "stuff").exists()
+
+
+def test_files_of_other_formats(tmp_path):
+    path = tmp_path / "a.json"
+    coco = {"images": [{"id": 1}], "annotations": [{"image_id": 1, "category_id": 1}]}
+    path.write_text(json.dumps(coco))
+    assert read_content(path, "COCO", COCO_LISTS) == coco
+    for wrong, message in (
+        ({}, "no list of 'images'"),
+        (coco, "no list of 'categories'"),
+        (coco | {"categories": [{"id": 1, "name": "cat"}]}, "number 0 of 'categories' has no 'synset'"),
+    ):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match=f"a.json: not in the LVIS format: {message}"):
+            read_content(path, "LVIS", LVIS_LISTS)
 
 
 def test_instances_of_panoptic(panoptic):
@@ -85,6 +125,9 @@ def test_first_images():
     few = first_images(content, 2)
     assert few == {"images": [{"id": 1}, {"id": 2}], "annotations": [{"image_id": 1}] * 2, "categories": ["kept"]}
     assert first_images({"images": []}, 5) == {"images": [], "annotations": []}
+    for count in (0, -1):
+        with pytest.raises(UserError, match="ask for 1 or more"):
+            first_images(content, count)
 
 
 def test_ade20k(tmp_path, monkeypatch):
@@ -104,6 +147,21 @@ def test_ade20k(tmp_path, monkeypatch):
     assert len(ADE20K_SEM_SEG_CATEGORIES) == 150
     with pytest.raises(MissingFile, match="ADEChallengeData2016.zip"):
         make_ade20k_maps(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [Image.new("RGB", (2, 1)), Image.fromarray(np.array([[0, 151]], np.uint8)), Image.new("I;16", (2, 1))],
+    ids=["colours", "another class", "two bytes a pixel"],
+)
+def test_pictures_that_are_no_maps_of_ade20k(tmp_path, picture):
+    folder = tmp_path / "annotations/training"
+    folder.mkdir(parents=True)
+    picture.save(folder / "a.png")
+    _, maps = make_ade20k_maps(tmp_path)
+    with pytest.raises(UserError, match=r"a.png: not a map of one channel with values 0..150"):
+        list(maps)
+    assert not (tmp_path / "annotations_detectron2/training/a.png").exists()
 
 
 def test_synsets():
