@@ -25,6 +25,7 @@ ON_THE_CPU = {
     *(
         "layers/roi_align_cpu.py:_axis_weights",
         "layers/roi_align_cpu.py:_boxes",
+        "layers/sparse_gradient.py:backward",
         "layers/nms.py:_nms_by_class",
         "utils/events_storage.py:update",
     ),

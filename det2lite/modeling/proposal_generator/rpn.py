@@ -8,6 +8,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec
+from det2lite.layers.sparse_gradient import head_with_sparse_gradient, hooked
 from det2lite.modeling.anchor_generator import build_anchor_generator
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
 from det2lite.modeling.box_coders.loss import dense_box_regression_loss
@@ -81,8 +82,27 @@ class StandardRPNHead(nn.Module):
 
     def forward(self, features: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """features: one a level, `(N, C, H, W)`. Returns logits `(N, A, H, W)` and deltas `(N, A * B, H, W)`."""
+        if not torch.jit.is_scripting() and _learns_from_few_positions(self, features):
+            predictors = [(layer.weight, layer.bias) for layer in (self.objectness_logits, self.anchor_deltas)]
+            logits, deltas = head_with_sparse_gradient(features, (self.conv.weight, self.conv.bias), predictors)
+            return logits, deltas
         hidden = [self.conv(feature) for feature in features]
         return [self.objectness_logits(x) for x in hidden], [self.anchor_deltas(x) for x in hidden]
+
+
+def _learns_from_few_positions(head: StandardRPNHead, features: list[torch.Tensor]) -> bool:
+    """Whether `head_with_sparse_gradient` pays, and does what the head's layers do: nobody has changed them."""
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    if any(x.device.type != "cpu" for x in features):  # elsewhere the number of positions would be waited for
+        return False
+    conv, predictors = head.conv, (head.objectness_logits, head.anchor_deltas)
+    if type(conv) is not Conv2d or any(type(layer) is not nn.Conv2d for layer in predictors):
+        return False
+    if any(hooked(layer) for layer in (conv, *predictors)) or conv.norm is not None:
+        return False
+    shape = (conv.kernel_size, conv.padding, conv.stride, conv.dilation, conv.groups, type(conv.activation))
+    return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, nn.ReLU)
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
