@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--input", required=True, metavar="DIR", help="the data set's folder")
     add("--output", required=True, metavar="PATH", help="folder or .json file to write")
-    add("--from", dest="source", choices=FORMATS, help="format of the input; default: recognised by its files")
+    add("--from", dest="source", choices=FORMATS, metavar="FORMAT", help=f"{', '.join(FORMATS)} (recognised by files)")
     add("--to", choices=("coco", "yolo", "voc"), default="coco", help="default: %(default)s")
     add("--classes", metavar="FILE", help="class names, one on a line, in the order that they are to have")
     add("--class-key", metavar="KEY", help="region attribute of VIA that is the class")

@@ -18,10 +18,10 @@ from det2lite.utils.errors import BadValue
 TASKS = ("bbox", "segm", "keypoints")
 EXAMPLES = """examples:
 
-  the tables, and all predictions in a file:
+  tables, and all predictions in a file:
     $ {tool} --weights output/model_final.pth --out results.json
 
-  other data; ground truth and prediction side by side; boxes alone; 8 images at a time:
+  other data, pictures beside the ground truth, boxes alone, 8 images at once:
     $ {tool} --weights output/model_final.pth --data cells --show-dir pictures --eval bbox --batch 8
 
   images without annotations, for somebody else's evaluation server:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--config-file", default="", metavar="FILE", help="config, else the one in the checkpoint")
     source.add_argument("--model", default="", metavar="NAME", help="config of the model zoo, likewise")
     parser.add_argument("--data", metavar="PATH", help="data set, COCO JSON or images (default: DATASETS.TEST)")
-    parser.add_argument("--eval", nargs="+", metavar="TASK", choices=TASKS, help=f"only {', '.join(TASKS)}")
+    parser.add_argument("--eval", nargs="+", metavar="T", choices=TASKS, help=f"only these tasks of {', '.join(TASKS)}")
     parser.add_argument("--batch", type=int, metavar="N", help="images at once on each GPU (default: TEST.BATCH_SIZE)")
     parser.add_argument("--out", metavar="FILE", help="keep all predictions: .json as COCO has it, or .pkl")
     parser.add_argument("--format-only", action="store_true", help="judge nothing, for data without annotations")

@@ -14,7 +14,7 @@ EXAMPLES = """examples:
     $ {tool} --weights output/model_final.pth --format onnx --output model.onnx --sample-image street.jpg
 
   weights of another origin as TorchScript, to exported/model.ts, traced with an image of DATASETS.TEST:
-    $ {tool} --config-file configs/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml --output exported \\
+    $ {tool} --config-file configs/Misc/mask_rcnn_R_50_FPN_3x_gn.yaml --output exported \\
         MODEL.DEVICE cpu MODEL.WEIGHTS weights.pkl
 
   evaluate what was exported:

@@ -11,19 +11,20 @@ import os
 import sys
 
 from det2lite import __version__
+from det2lite.cli.help_text import HelpFormatter
 from det2lite.utils.errors import exit_on_user_error
 
 COMMANDS: dict[str, str] = {
     "train": "train a model on your data or by a config",
     "eval": "evaluate a checkpoint; keep its predictions and pictures of them",
-    "predict": "find objects in images, videos and the camera; pictures and JSON of them",
-    "convert": "convert a data set: VOC, YOLO, VIA, LabelMe, CVAT, Cityscapes, images to COCO; on to YOLO, VOC",
-    "check": "find faults of a data set before they cost a training; write a cleaned copy",
+    "predict": "find objects in images, videos and the camera; pictures and JSON",
+    "convert": "bring data from VOC, YOLO, VIA and others to COCO, YOLO or VOC",
+    "check": "find faults of a data set before they cost a training; clean a copy",
     "split": "split a COCO file at random or into folds, by class and by group",
-    "browse": "draw a data set before and after augmentation; an overview of its labels",
-    "export": "write a trained model as TorchScript or ONNX, and compare it with the model",
+    "browse": "draw a data set before and after augmentation, and its labels",
+    "export": "write a trained model as TorchScript or ONNX, and compare the two",
     "config": "print a config with everything filled in, and who set what",
-    "env": "versions, devices, libraries, what is missing for what, which data sets are found",
+    "env": "versions, devices, libraries, data sets, and what is missing",
 }
 GENERAL_EXAMPLES = """
 `det2lite COMMAND --help` shows the options of a command with examples.
@@ -46,7 +47,7 @@ def build_parser(command: str) -> argparse.ArgumentParser:
         prog=tool,
         description=module.__doc__,
         epilog=module.EXAMPLES.format(tool=tool),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)

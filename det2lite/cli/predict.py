@@ -22,9 +22,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, metavar="FILE", help="checkpoint, such as output/model_final.pth")
-    parser.add_argument(
-        "--config-file", metavar="FILE", help="config, or its name in the zoo (default: the checkpoint's)"
-    )
+    parser.add_argument("--config-file", metavar="FILE", help="config or its name in the zoo (the checkpoint's)")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--input", nargs="+", metavar="PATH", help="images, videos, folders, patterns, addresses, lists"
@@ -40,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="show in a window, write nothing but --json")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument(
-        "--confidence-threshold", type=float, default=0.5, metavar="SCORE", help="least score (%(default)s)"
+        "--confidence-threshold", type=float, default=0.5, metavar="S", help="least score (%(default)s)"
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images, or tiles, at once (8 on a GPU, else 1)")
     parser.add_argument("--tile", type=int, metavar="SIZE", help="cut images into tiles of this side, in pixels")

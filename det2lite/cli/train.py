@@ -32,11 +32,11 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="data set with train and, perhaps, validation split")
-    parser.add_argument("--val", metavar="DIR", help="validation split, where it lies elsewhere (else: 20%% of --data)")
+    parser.add_argument("--val", metavar="DIR", help="validation split (default: --data's, or 20%% of it)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--model", default="", metavar="NAME", help="config of the model zoo, by its file name")
     source.add_argument("--config-file", default="", metavar="FILE", help="config file (YAML)")
-    parser.add_argument("--weights", metavar="FILE", help='start from these; "" from scratch (default: MODEL.WEIGHTS)')
+    parser.add_argument("--weights", metavar="FILE", help='start from these; "": from scratch (default: the config\'s)')
     parser.add_argument("--epochs", type=float, metavar="N", help="times that the data is seen (with --data)")
     parser.add_argument("--batch", type=int, metavar="N", help="images an iteration, over all GPUs (with --data)")
     parser.add_argument("--output", metavar="DIR", help="folder of the run (default: OUTPUT_DIR, ./output)")

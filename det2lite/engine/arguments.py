@@ -76,13 +76,13 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
         "--dist-url",
         metavar="URL",
         default="auto",
-        help="where the processes meet, tcp://host:port; the default 'auto' takes a free port of this machine",
+        help="tcp://host:port where processes meet (auto: a free port)",
     )
     parser.add_argument(
         "opts",
         metavar="KEY VALUE",
         nargs=argparse.REMAINDER,
-        help="changes of the config, after all flags: pairs of a key of the YAML file and its value",
+        help="changes of the config, after all flags",
     )
 
 
