@@ -16,6 +16,9 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     which is printed without the `$` and, where it is too long, continued by `\\`, so that it can be pasted.
     """
 
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)  # --confidence-threshold S: one line rather than two
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines = []
         for block in _blocks(text.strip("\n")):

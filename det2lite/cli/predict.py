@@ -1,7 +1,7 @@
-"""Finds objects in images, videos or the camera, and writes pictures and, with --json, a COCO file.
+"""Finds objects in images, videos or the camera; writes pictures and, with --json, a COCO file.
 
-The checkpoint carries config and class names. Inputs are files, folders, patterns ('a/**/*.jpg'),
-addresses (https, file), and lists of them (@names.txt, one a line).
+Inputs are files, folders, patterns ('a/**/*.jpg'), addresses (https, file), and lists of all these (@names.txt,
+one a line). The checkpoint carries config and class names.
 """
 
 import argparse
@@ -22,7 +22,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, metavar="FILE", help="checkpoint, such as output/model_final.pth")
-    parser.add_argument("--config-file", metavar="FILE", help="config or its name in the zoo (the checkpoint's)")
+    parser.add_argument("--config-file", metavar="FILE", help="config, or its zoo name (the checkpoint's)")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--input", nargs="+", metavar="PATH", help="images, videos, folders, patterns, addresses, lists"

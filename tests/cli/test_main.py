@@ -39,11 +39,14 @@ def test_version(capsys):
 
 def test_a_reader_that_has_seen_enough():
     script = "import sys; from det2lite.cli.main import main; sys.exit(main(['config']))"
-    command = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    command.stdout.close()
-    assert command.stderr.read() == b""
-    command.stderr.close()
-    assert command.wait() == cli.BROKEN_PIPE
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE)
+    finally:
+        os.close(writer)
+    assert ended.stderr == b""
+    assert ended.returncode == cli.BROKEN_PIPE
 
 
 @pytest.mark.parametrize("command", list(cli.COMMANDS))
