@@ -48,7 +48,7 @@ def looks_like_xyxy(boxes: np.ndarray, sizes: np.ndarray) -> str:
     boxes, sizes = boxes[known], sizes[known]
     if len(boxes) < FEWEST_BOXES:
         return ""
-    as_corners = ((boxes[:, 2:] > boxes[:, :2]) & (boxes[:, 2:] <= sizes + EDGE) & (boxes[:, :2] >= -EDGE)).all(axis=1)
+    as_corners = fit_as_corners(boxes, sizes)
     beyond = overhang(boxes, sizes) > EDGE
     if as_corners.mean() < XYXY_SHARE or beyond.mean() < BEYOND_SHARE or beyond.sum() < 2:
         return ""
@@ -56,6 +56,11 @@ def looks_like_xyxy(boxes: np.ndarray, sizes: np.ndarray) -> str:
         f"{int(beyond.sum())} of {len(boxes)} boxes reach beyond their images when read as x, y, width, height, and "
         f"{int(as_corners.sum())} fit when read as x0, y0, x1, y1"
     )
+
+
+def fit_as_corners(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Whether each box is inside its image when it is read as XYXY, (N,) bool. Arguments as above."""
+    return ((boxes[:, 2:] > boxes[:, :2]) & (boxes[:, 2:] <= sizes + EDGE) & (boxes[:, :2] >= -EDGE)).all(axis=1)
 
 
 def looks_relative(boxes: np.ndarray, sizes: np.ndarray) -> str:

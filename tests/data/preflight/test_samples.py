@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import planted  # noqa: E402
 
 NAME = "preflight_planted"
+BOXES = [[3, 5, 20, 25], [30, 5, 20, 25], [40.5, 20, 15, 20], [35, 25, 20, 15]]
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +110,33 @@ def test_missing_file(tmp_path):
     many = [{"file_name": str(tmp_path / f"no {i}.png")} for i in range(60)]  # so many that the folder is listed
     assert kinds(check_samples([*found, *many])) == {"missing-image": (61, True)}
     assert check_samples([{"file_name": "https://nowhere/1.png"}]) == []
+
+
+@pytest.mark.parametrize(
+    "convert", [list, lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]], lambda b: [v / 64 for v in b]]
+)
+@pytest.mark.parametrize("crowded", [0, 1])
+def test_the_beginning_of_many_samples_decides_only_where_all_would_say_the_same(tmp_path, convert, crowded):
+    one = {"file_name": "no.png", "height": 48, "width": 64}
+    annotations = [{"bbox": convert(b), "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0} for b in BOXES]
+    many = [{**one, "annotations": annotations} for _ in range(samples.MANY_SAMPLES)]
+    assert samples._beginning_tells(many) == (convert is list)
+    stops = [*samples.check_layout(samples.SampleColumns(many))]
+    assert bool(stops) == (convert is not list)
+    # right boxes at the beginning only, all others as corners: fewer than 99 % fit as corners, or more
+    right = [{**one, "annotations": [{"bbox": [30.0, 20, 9, 9], "bbox_mode": 1, "category_id": 0}] * (1 + crowded)}]
+    mixed = right * (samples.MANY_SAMPLES // 100 * 2) + many[: -samples.MANY_SAMPLES // 100 * 2]
+    if samples._beginning_tells(mixed):
+        assert not [*samples.check_layout(samples.SampleColumns(mixed))]
+    assert not samples._beginning_tells(many[:-1])  # few are looked at whole
+
+
+def test_class_numbers_beyond_all(tmp_path):
+    found = dicts(tmp_path)
+    found[2]["annotations"][1]["category_id"] = 10**30
+    assert kinds(everything(found)) == {"unknown-category": (1, True)}
+    found[2]["annotations"][1]["category_id"] = np.int32(7)
+    assert kinds(everything(found)) == {"unknown-category": (1, True)}
 
 
 def config(**model):
