@@ -24,16 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, metavar="FILE", help="checkpoint, such as output/model_final.pth")
     parser.add_argument("--config-file", metavar="FILE", help="config, or its zoo name (the checkpoint's)")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--input", nargs="+", metavar="PATH", help="images, videos, folders, patterns, addresses, lists"
-    )
+    source.add_argument("--input", nargs="+", metavar="PATH", help="images, videos, folders, patterns, URLs, lists")
     source.add_argument("--webcam", nargs="?", const=0, type=int, metavar="N", help="the camera number N (0)")
     parser.add_argument(
         "--output", default="predictions", metavar="PATH", help="folder, or file for one input (%(default)s)"
     )
-    parser.add_argument(
-        "--json", nargs="?", const="", metavar="FILE", help="COCO file (default: predictions.json in --output)"
-    )
+    parser.add_argument("--json", nargs="?", const="", metavar="FILE", help="COCO file (predictions.json in --output)")
     parser.add_argument("--no-pictures", action="store_true", help="write no pictures and videos")
     parser.add_argument("--show", action="store_true", help="show in a window, write nothing but --json")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -46,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge", choices=("ios", "nms"), default="ios", help="at seams, join views or keep the best (ios)"
     )
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (the best there is)")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config changes")
 
 
