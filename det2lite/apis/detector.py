@@ -12,13 +12,14 @@ import torch
 from det2lite.apis.batching import Batcher, Prepared, in_order, read_ahead
 from det2lite.apis.classes import Classes, classes_of
 from det2lite.apis.inputs import Source, as_list, load_image, source_name
-from det2lite.apis.predictions import result_of
+from det2lite.apis.predictions import UnpastedMasks, result_of
 from det2lite.apis.result import DetectionResult
 from det2lite.apis.tiling import Tiling, predict_tiled
 from det2lite.checkpoint import read_run_info
 from det2lite.config import CfgNode, get_cfg
 from det2lite.engine.predictor import DefaultPredictor
 from det2lite.model_zoo import model_zoo
+from det2lite.modeling.mixed_precision import for_inference
 from det2lite.utils.errors import BadValue, UserError
 
 READERS = min(4, os.cpu_count() or 1)  # threads that decode images while the model works
@@ -154,8 +155,9 @@ class Detector:
 
     def predict(self, batch: list[Prepared]) -> list[DetectionResult]:
         """One pass through the model. batch: images of one group."""
-        with self._lock:
-            outputs = self.predictor.run([image.inputs for image in batch])
+        model = UnpastedMasks(self.model) if UnpastedMasks.is_for(self.model) else self.model
+        with self._lock, torch.no_grad():
+            outputs = for_inference(self.cfg, model)([image.inputs for image in batch])
         return [self._result(image, output) for image, output in zip(batch, outputs, strict=True)]
 
     def _result(self, image: Prepared, output: dict[str, Any]) -> DetectionResult:

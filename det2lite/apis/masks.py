@@ -6,6 +6,9 @@ import numpy as np
 import torch
 
 from det2lite.evaluation.coco_results import encode_crop
+from det2lite.structures.mask_paste import sample_masks
+
+PASTED_AT_ONCE = 1 << 23  # pixels, which take about 130 MB on the way
 
 
 class CroppedMasks:
@@ -34,6 +37,27 @@ class CroppedMasks:
         windows = np.stack([*_extent(masks.any(dim=1)), *_extent(masks.any(dim=2))], axis=1)[:, [0, 2, 1, 3]]
         rows = zip(masks, windows.tolist(), strict=True)
         return cls(size, windows, [np.packbits(mask[y0:y1, x0:x1].cpu().numpy()) for mask, (x0, y0, x1, y1) in rows])
+
+    @classmethod
+    def from_roi_masks(
+        cls, masks: torch.Tensor, boxes: torch.Tensor, image_size: tuple[int, int], threshold: float = 0.5
+    ) -> "CroppedMasks":
+        """masks: (R, M, M) in 0..1, each in the frame of its box. boxes: (R, 4) XYXY pixels of the image.
+
+        What `paste_masks_in_image` gives, but each mask takes the memory of its box, and that only while it is made.
+        """
+        height, width = image_size
+        limit = boxes.new_tensor([width, height, width, height])
+        # sampling reaches half a mask cell, and so some pixels, beyond the box
+        regions = torch.cat([boxes[:, :2].floor() - 1, boxes[:, 2:].ceil() + 1], dim=1)
+        regions = regions.nan_to_num().clamp(min=0).minimum(limit).long().tolist()
+        corners, crops = [], []
+        for index, region in enumerate(regions):
+            one = slice(index, index + 1)
+            left, top, crop = _tight(_pasted(masks[one], boxes[one], region, threshold), region[0], region[1])
+            corners.append((left, top))
+            crops.append(crop)
+        return cls.from_crops(image_size, corners, crops)
 
     @classmethod
     def cat(cls, parts: Sequence["CroppedMasks"]) -> "CroppedMasks":
@@ -116,6 +140,27 @@ class CroppedMasks:
             corners.append((left, top))
             crops.append(crop >= 0.5)
         return CroppedMasks.from_crops((height, width), corners, crops)
+
+
+def _pasted(mask: torch.Tensor, box: torch.Tensor, region: Sequence[int], threshold: float) -> np.ndarray:
+    """One mask (1, M, M) of a box (1, 4) within a region XYXY of the image, (h, w) bool, some rows at a time."""
+    x0, y0, x1, y1 = region
+    pasted = np.zeros((max(0, y1 - y0), max(0, x1 - x0)), dtype=bool)
+    if pasted.size:
+        step = max(1, PASTED_AT_ONCE // pasted.shape[1])
+        for top in range(y0, y1, step):
+            soft = sample_masks(mask, box, top, min(top + step, y1), x0, x1)[0]
+            pasted[top - y0 : top - y0 + step] = (soft >= threshold).cpu().numpy()
+    return pasted
+
+
+def _tight(crop: np.ndarray, left: int, top: int) -> tuple[int, int, np.ndarray]:
+    """The part of a crop (h, w) at (left, top) that is covered, and where that is; (0, 0) and nothing if none is."""
+    rows, columns = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
+    if not len(rows):
+        return 0, 0, crop[:0, :0]
+    y0, x0 = int(rows[0]), int(columns[0])
+    return left + x0, top + y0, crop[y0 : rows[-1] + 1, x0 : columns[-1] + 1]
 
 
 def _blurred(crop: np.ndarray, stretch: np.ndarray) -> np.ndarray:

@@ -4,13 +4,43 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from det2lite.apis.classes import Classes
 from det2lite.apis.masks import CroppedMasks
 from det2lite.apis.result import DetectionResult
+from det2lite.modeling import GeneralizedRCNN
+from det2lite.modeling.postprocessing import detector_postprocess
+from det2lite.structures import Instances, ROIMasks
 from det2lite.utils.vis_inputs import as_array
 
 PROPOSAL = Classes(names=("object",))
+
+
+class UnpastedMasks(nn.Module):
+    """A two-stage model whose masks stay `ROIMasks` in the frame of their boxes, of which `result_of` makes crops.
+
+    As pasted masks, a hundred objects of a very large image would take gigabytes.
+    """
+
+    def __init__(self, model: GeneralizedRCNN):
+        super().__init__()
+        self.model = model
+
+    @staticmethod
+    def is_for(model: nn.Module) -> bool:
+        """Whether it is `GeneralizedRCNN` that finishes the masks, and not code of the model's own."""
+        steps = ("forward", "inference", "_postprocess")
+        return all(getattr(type(model), step, None) is getattr(GeneralizedRCNN, step) for step in steps)
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:
+        """batched_inputs: with `height` and `width` of the wanted output."""
+        found = self.model.inference(batched_inputs, do_postprocess=False)
+        sizes = [(inputs["height"], inputs["width"]) for inputs in batched_inputs]
+        return [
+            {"instances": detector_postprocess(instances, *size, paste_masks=False)}
+            for instances, size in zip(found, sizes, strict=True)
+        ]
 
 
 def result_of(
@@ -43,14 +73,20 @@ def _of_instances(instances: Any) -> dict[str, Any]:
     classes = as_array(instances.pred_classes) if instances.has("pred_classes") else np.zeros(count)
     values = {"scores": scores.astype(np.float32), "class_ids": classes.astype(np.int64)}
     if instances.has("pred_masks"):
-        masks = instances.pred_masks
-        values["cropped_masks"] = CroppedMasks.from_dense(torch.as_tensor(getattr(masks, "tensor", masks)))
+        values["cropped_masks"] = _masks_of(instances)
     if instances.has("pred_keypoints"):
         values["keypoints"] = as_array(instances.pred_keypoints).astype(np.float32)
     if not instances.has("pred_boxes"):
         windows = values["cropped_masks"].windows if "cropped_masks" in values else np.zeros((count, 4))
         return values | {"boxes": windows.astype(np.float32)}
     return values | _of_boxes(instances.pred_boxes)
+
+
+def _masks_of(instances: Any) -> CroppedMasks:
+    masks = instances.pred_masks
+    if isinstance(masks, ROIMasks):
+        return CroppedMasks.from_roi_masks(masks.tensor, instances.pred_boxes.tensor, instances.image_size)
+    return CroppedMasks.from_dense(torch.as_tensor(getattr(masks, "tensor", masks)))
 
 
 def _of_boxes(boxes: Any) -> dict[str, Any]:

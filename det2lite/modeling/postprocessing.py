@@ -10,12 +10,17 @@ __all__ = ["detector_postprocess", "sem_seg_postprocess"]
 
 
 def detector_postprocess(
-    results: Instances, output_height: int, output_width: int, mask_threshold: float = 0.5
+    results: Instances,
+    output_height: int,
+    output_width: int,
+    mask_threshold: float = 0.5,
+    *,
+    paste_masks: bool = True,
 ) -> Instances:
     """Predictions on an image of `output_height x output_width` pixels from those on the model's input.
 
     Scales and clips boxes, drops those left without area, scales keypoints, and pastes masks `(R, 1, M, M)` as
-    `(R, H, W)` bool at `mask_threshold`.
+    `(R, H, W)` bool at `mask_threshold`; without `paste_masks` they stay `ROIMasks` in the frame of the boxes.
     """
     size = output_height, output_width
     if not torch.jit.is_tracing():  # a trace keeps the sizes that are tensors there
@@ -36,7 +41,9 @@ def detector_postprocess(
     if results.has("pred_masks"):
         masks = results.pred_masks
         masks = masks if isinstance(masks, ROIMasks) else ROIMasks(masks[:, 0])
-        results.pred_masks = masks.to_bitmasks(results.pred_boxes, *size, mask_threshold).tensor
+        results.pred_masks = masks
+        if paste_masks:
+            results.pred_masks = masks.to_bitmasks(results.pred_boxes, *size, mask_threshold).tensor
     if results.has("pred_keypoints"):
         scale = results.pred_keypoints.new_tensor([scale_x, scale_y, 1.0])
         results.pred_keypoints = results.pred_keypoints * scale

@@ -4,6 +4,7 @@ import torch
 
 from det2lite.apis.masks import CroppedMasks
 from det2lite.evaluation.coco_results import encode_masks
+from det2lite.structures.mask_paste import paste_masks_in_image
 
 
 def dense():
@@ -69,3 +70,25 @@ def test_nothing(shape):
     assert masks.areas().tolist() == [0] * shape[0]
     if all(shape[1:]):
         assert masks.scaled(7, 7).dense().shape == (shape[0], 7, 7)
+
+
+BOXES = torch.tensor(
+    [[3.2, 4.7, 30.1, 22.9], [-5, -5, 12, 9], [40, 20, 70, 60], [10, 10, 10.4, 10.3], [0, 0, 50, 40], [60, 50, 80, 70]]
+)
+
+
+@pytest.mark.parametrize("at_once", [1, 64, 1 << 23])  # pixels: a row at a time, some rows, a mask
+def test_masks_in_the_frame_of_their_box_become_what_pasting_gives(monkeypatch, at_once):
+    monkeypatch.setattr("det2lite.apis.masks.PASTED_AT_ONCE", at_once)
+    soft = torch.rand(len(BOXES), 14, 14, generator=torch.Generator().manual_seed(0))
+    pasted = paste_masks_in_image(soft, BOXES, (40, 50))
+    assert pasted[0].any() and not pasted[5].any()  # the last box is outside
+    masks = CroppedMasks.from_roi_masks(soft, BOXES, (40, 50))
+    np.testing.assert_array_equal(masks.dense(), pasted.numpy())
+    np.testing.assert_array_equal(masks.windows, CroppedMasks.from_dense(pasted).windows)
+    assert list(masks.rles()) == encode_masks(pasted)
+
+
+def test_no_masks_in_the_frame_of_their_box():
+    masks = CroppedMasks.from_roi_masks(torch.zeros(0, 28, 28), torch.zeros(0, 4), (40, 50))
+    assert masks.dense().shape == (0, 40, 50)
