@@ -67,7 +67,9 @@ KINDS: dict[str, Kind] = {
     "truncated-image": Kind("error", "copy the file again or leave the image out"),
     "huge-image": Kind("error", "scale it down, or leave it out: decoding it could take all memory"),
     "size-differs": Kind("error", "write the file's size, and check that the boxes fit it"),
-    "exif-turned": Kind("error", "annotate the upright picture, or save the file without EXIF orientation"),
+    "exif-turned": Kind(
+        "error", "turn the annotations too, as `--fix` does, or save the file without EXIF orientation"
+    ),
     "exif-orientation": Kind("info", "images are read upright: were the annotations drawn so?"),
     "duplicate-image": Kind("warning", "keep one of them: training and validation may share it"),
 }

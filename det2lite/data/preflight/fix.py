@@ -1,7 +1,8 @@
 """A cleaned copy of a data set: what can be put right is, what cannot be used is left out, and every change is told."""
 
 import copy
-from dataclasses import dataclass, field, replace
+import os
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from det2lite.data.preflight.masks import polygon_points, rle_fault
 from det2lite.data.preflight.pixels import name_here
 from det2lite.data.preflight.source import area_of
 from det2lite.data.preflight.structure import duplicate_rows
+from det2lite.data.preflight.turning import fit_to_file
 from det2lite.data.rle import MAX_PIXELS
 
-LEAVES_OUT_IMAGE = ("missing-image", "unreadable-image", "truncated-image", "huge-image", "exif-turned", "size-differs")
+OTHER_SIZE = ("exif-turned", "size-differs")
+LEAVES_OUT_IMAGE = ("missing-image", "unreadable-image", "truncated-image", "huge-image", *OTHER_SIZE)
 
 
 @dataclass
@@ -37,12 +40,15 @@ class Cleaned:
 def clean(content: Content, report: Report, image_root: str | None = None) -> Cleaned:
     """A copy of `content` without the faults that `report` names, which is not changed.
 
-    Images whose files cannot be used, or of another size than written, are left out with their annotations. Boxes and
-    polygons are clipped; objects that nothing is left of are left out. Ids that repeat are numbered anew. image_root:
-    where images lie that are named by a path of another machine; their names are put right.
+    Images whose files cannot be used are left out with their annotations, those of another size than written too unless
+    `fit_to_file` knows better. Boxes and polygons are clipped; objects that nothing is left of are left out. Ids that
+    repeat are numbered anew. image_root: where images lie; names that are a path of another machine are put right.
     """
     result = Cleaned(copy.deepcopy(content))
     _clean_categories(result)
+    for annotation in result.content.annotations:
+        _unquote(annotation, result)
+    _convert_layout(result)
     _clean_images(result, report, image_root)
     _clean_annotations(result)
     _number_anew(result)
@@ -69,6 +75,7 @@ def _clean_images(result: Cleaned, report: Report, image_root: str | None) -> No
     by_name: dict[str, Any] = {}
     moved: dict[Any, Any] = {}
     text = {type(image.get("id")) for image in content.images} == {str}
+    sized = _annotations_of_other_sizes(content, broken) if image_root is not None else {}
     for image in content.images:
         image_id, name = image.get("id"), file_name_of(image)
         why = _image_fault(image, broken, text)
@@ -76,6 +83,8 @@ def _clean_images(result: Cleaned, report: Report, image_root: str | None) -> No
             image["file_name"], why = here, None
             result.tell(f"file name {name!r} put right", "missing-image", image, is_image=True)
             name = here
+        if why in OTHER_SIZE and image_root is not None and image_id not in kept:
+            why = _fit_size(image, name, sized[image_id], why, image_root, result)
         if why is None and image_id in kept:
             why = "duplicate-image-id"
         if why is not None:
@@ -93,6 +102,27 @@ def _clean_images(result: Cleaned, report: Report, image_root: str | None) -> No
             annotation["image_id"] = moved[image_id]
 
 
+def _annotations_of_other_sizes(content: Content, broken: dict) -> dict[Any, list[dict]]:
+    """The annotations of the images whose files have another size than written, by image id."""
+    found: dict[Any, list[dict]] = {image_id: [] for (image_id, _), kind in broken.items() if kind in OTHER_SIZE}
+    for annotation in content.annotations if found else ():
+        if hashable(annotation.get("image_id")) and annotation["image_id"] in found:
+            found[annotation["image_id"]].append(annotation)
+    return found
+
+
+def _fit_size(
+    image: dict, name: str, annotations: list[dict], why: str, image_root: str, result: Cleaned
+) -> str | None:
+    """Makes an entry fit its file, of one entry for the image. Returns why it cannot be kept, or None."""
+    change = fit_to_file(image, annotations, os.path.join(image_root, name))
+    if change is None:
+        return why
+    result.tell(change, why, image, is_image=True)
+    annotations.clear()  # another entry of the same id must not turn them again
+    return None
+
+
 def _image_fault(image: dict, broken: dict, text: bool) -> str | None:
     """Why an image cannot be kept. text: whether ids are text."""
     if type(image.get("id")) is not (str if text else int) or file_name_of(image) is None:
@@ -105,10 +135,7 @@ def _image_fault(image: dict, broken: dict, text: bool) -> str | None:
 
 def _clean_annotations(result: Cleaned) -> None:
     content = result.content
-    for annotation in content.annotations:
-        _unquote(annotation, result)
     columns = columns_of(content)
-    columns = _convert_layout(result, columns)
     known = {category["id"] for category in content.categories}
     counts = keypoint_counts(content)
     repeated = duplicate_rows(content, columns) >= 0
@@ -141,16 +168,15 @@ def _unquote(annotation: dict, result: Cleaned) -> None:
             result.tell(f"{key} is numbers", "not-a-number", annotation)
 
 
-def _convert_layout(result: Cleaned, columns: Columns) -> Columns:
+def _convert_layout(result: Cleaned) -> None:
     """Boxes of another layout, all of the data set, become XYWH in pixels."""
-    faults, meant = check_box_layout(columns)
+    faults, meant = check_box_layout(columns_of(result.content))
     if not faults:
-        return columns
+        return
     for annotation, box in zip(result.content.annotations, meant.boxes.tolist(), strict=True):
         if np.isfinite(box).all():
             annotation["bbox"] = box
             result.tell("bbox converted to x, y, width, height in pixels", faults[0].kind, annotation)
-    return replace(columns, boxes=meant.boxes)
 
 
 def _unusable(annotation: dict, columns: Columns, row: int, known: set) -> str | None:

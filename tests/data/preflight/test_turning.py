@@ -1,0 +1,127 @@
+"""Annotations of pictures that EXIF turns are turned as Pillow turns the picture; nothing is guessed."""
+
+import copy
+
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+from PIL import Image, ImageOps
+
+from det2lite.data.preflight import check_content, clean
+from det2lite.data.preflight.content import content_of
+
+WIDTH, HEIGHT = 60, 40
+BOX = [37, 5, 12, 20]  # x, y, width, height of the one white part of the picture
+POINT = (40, 9)  # a pixel of it, which is grey
+
+
+def picture():
+    array = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    x, y, w, h = BOX
+    array[y : y + h, x : x + w] = 255
+    array[POINT[1], POINT[0]] = 100
+    return array
+
+
+def save(path, array, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(array).save(path, "PNG", exif=exif)
+
+
+def data(size=(WIDTH, HEIGHT), boxes=(BOX,), **more):
+    image = {"id": 7, "file_name": "a.png", "width": size[0], "height": size[1]}
+    annotations = []
+    for number, (x, y, w, h) in enumerate(boxes, 1):
+        polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+        annotations.append({
+            "id": number, "image_id": 7, "category_id": 1, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0,
+            "segmentation": [polygon], "keypoints": [*POINT, 2, 0, 0, 0], "num_keypoints": 1, **more,
+        })  # fmt: skip
+    category = {"id": 1, "name": "cell", "keypoints": ["a", "b"]}
+    return content_of({"images": [image], "annotations": annotations, "categories": [category]}, "data")
+
+
+def fixed(content, folder):
+    """The cleaned copy, which has no faults left; the original is as it was."""
+    before = copy.deepcopy(content)
+    result = clean(content, check_content(content, str(folder)), str(folder))
+    assert content == before
+    assert not check_content(result.content, str(folder)).of("error")
+    return result
+
+
+def where(array):
+    """XYXY of what is not black."""
+    rows, columns = np.nonzero(array.any(axis=-1))
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_annotations_turn_with_the_picture(tmp_path, orientation):
+    save(tmp_path / "a.png", picture(), orientation)
+    with Image.open(tmp_path / "a.png") as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    assert upright.shape[:2] == (WIDTH, HEIGHT)
+    mask = mask_util.encode(np.asfortranarray(picture().any(axis=-1), dtype=np.uint8))
+    code = {"size": [HEIGHT, WIDTH], "counts": mask["counts"].decode()}
+    for segmentation in (None, code):
+        content = data(**({"segmentation": segmentation} if segmentation else {}))
+        assert [f.kind for f in check_content(content, str(tmp_path)).findings] == ["exif-turned"]
+        result = fixed(content, tmp_path)
+        (image,), (annotation,) = result.content.images, result.content.annotations
+        assert (image["width"], image["height"]) == (HEIGHT, WIDTH)
+        x, y, w, h = annotation["bbox"]
+        x0, y0, x1, y1 = where(upright)
+        assert [x, y, x + w, y + h] == [x0, y0, x1, y1]
+        if segmentation:
+            assert (mask_util.decode(annotation["segmentation"]) == upright.any(axis=-1)).all()
+        else:
+            (polygon,) = annotation["segmentation"]
+            corners = {*zip(polygon[::2], polygon[1::2], strict=True)}
+            assert corners == {(x0, y0), (x0, y1), (x1, y0), (x1, y1)}
+        column, row, visible, *rest = annotation["keypoints"]
+        assert (upright[int(row), int(column)] == 100).all() and visible == 2 and rest == [0, 0, 0]
+        assert [change["why"] for change in result.changes] == ["exif-turned"]
+
+
+def test_annotations_of_the_upright_picture_stay(tmp_path):
+    """The size was written by a program that does not know EXIF; one box does not fit it, and fits the upright one."""
+    save(tmp_path / "a.png", picture(), 6)
+    boxes = ([5, 45, 10, 12], [3, 4, 20, 20])
+    result = fixed(data(boxes=boxes), tmp_path)
+    assert (result.content.images[0]["width"], result.content.images[0]["height"]) == (HEIGHT, WIDTH)
+    assert [a["bbox"] for a in result.content.annotations] == [list(box) for box in boxes]
+
+
+def test_sides_that_are_swapped_without_exif(tmp_path):
+    save(tmp_path / "a.png", picture(), 1)
+    result = fixed(data(size=(HEIGHT, WIDTH)), tmp_path)  # the box ends at 49, which fits 60 and not 40
+    assert (result.content.images[0]["width"], result.content.images[0]["height"]) == (WIDTH, HEIGHT)
+    assert result.content.annotations[0]["bbox"] == BOX
+    # a box that fits both tells nothing, and one that fits neither makes the whole doubtful
+    for boxes in ([[3, 4, 10, 10]], [BOX, [50, 5, 30, 10]]):
+        assert fixed(data(size=(HEIGHT, WIDTH), boxes=boxes), tmp_path).content.images == []
+    assert fixed(data(size=(2 * WIDTH, 2 * HEIGHT)), tmp_path).content.images == []
+
+
+def test_faults_of_a_turned_picture_are_put_right_as_elsewhere(tmp_path):
+    save(tmp_path / "a.png", picture(), 6)
+    content = data(boxes=(BOX, [5, 5, -3, 4], [10, 10, 8, 8], [1, 2, 3, 4]))
+    for annotation, change in zip(content.annotations[1:], (
+        {}, {"bbox": ["10", "10", "8", "8"]}, {"segmentation": {"size": [9, 9], "counts": [81]}}
+    ), strict=True):  # fmt: skip
+        annotation.update(change)
+    result = fixed(content, tmp_path)
+    assert [a["id"] for a in result.content.annotations] == [1, 3]
+    assert result.content.annotations[1]["bbox"] == [HEIGHT - 18, 10, 8, 8]
+
+
+def test_an_entry_that_is_left_out_turns_nothing(tmp_path):
+    save(tmp_path / "a.png", picture(), 6)
+    Image.fromarray(picture()).save(tmp_path / "b.png")
+    content = data()
+    content.images.insert(0, {**content.images[0], "file_name": "b.png"})  # the same id
+    result = fixed(content, tmp_path)
+    assert [image["file_name"] for image in result.content.images] == ["b.png"]
+    assert result.content.annotations[0]["bbox"] == BOX
