@@ -22,6 +22,7 @@ from det2lite.data.gather import (
     print_instances_class_histogram,
 )
 from det2lite.data.preflight.samples import stop_on_samples
+from det2lite.data.preflight.truth import stop_on_missing_truth
 from det2lite.data.sample_store import stored_rows
 from det2lite.data.samplers import (
     InferenceSampler,
@@ -195,6 +196,7 @@ def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -
             keypoints=cfg.MODEL.KEYPOINT_ON,
             class_count=counted and counted[1],
         )
+        stop_on_missing_truth(cfg.DATASETS.TRAIN, dataset, cfg.MODEL.META_ARCHITECTURE)
         mapper = DatasetMapper(cfg, True)
     if sampler is None and not isinstance(dataset, IterableDataset):
         name = cfg.DATALOADER.SAMPLER_TRAIN
