@@ -9,10 +9,11 @@ from pathlib import Path
 from det2lite.apis import sources as files
 from det2lite.apis.coco_file import CocoFile
 from det2lite.apis.detector import Detector, checked_batch_size
+from det2lite.apis.inputs import is_address
 from det2lite.apis.many import ManyPredictions, Summary
 from det2lite.apis.tiling import Tiling
 from det2lite.apis.video import VIDEO_CODECS, VIDEO_ENDINGS, VideoReader
-from det2lite.utils.errors import BadValue, UserError
+from det2lite.utils.errors import BadValue, MissingFile, UserError
 
 logger = logging.getLogger(__name__)
 JSON_NAME = "predictions.json"
@@ -39,8 +40,14 @@ class Plan:
 
 
 def find_inputs(inputs: Sequence[str]) -> tuple[list[Path | str], list[Path | str]]:
-    """Images and videos that are meant by what a user typed, see `sources.find_files`."""
+    """Images and videos that are meant by what a user typed, see `sources.find_files`.
+
+    Raises `MissingFile` where all of them are paths and none is there: no model needs to be loaded for that.
+    """
     found = files.find_files(inputs, (*files.IMAGE_ENDINGS, *VIDEO_ENDINGS))
+    if not any(is_address(source) or source.exists() for source in found):
+        more = f", and none of the {len(found) - 1} after it" if len(found) > 1 else ""
+        raise MissingFile(f"{found[0]}: no such file or folder{more}; check --input")
     videos = [source for source in found if files.ending_of(source) in VIDEO_ENDINGS]
     return [source for source in found if files.ending_of(source) not in VIDEO_ENDINGS], videos
 

@@ -1,5 +1,6 @@
 """Videos: opening, reading with a count of broken frames, writing so that the file is whole or not there."""
 
+import contextlib
 import math
 import os
 from collections.abc import Iterator
@@ -21,11 +22,25 @@ def open_video(source: str | os.PathLike | int) -> cv2.VideoCapture:
     source = source if isinstance(source, int) else os.fspath(source)
     if isinstance(source, str) and "://" not in source and not os.path.isfile(source):
         raise MissingFile(f"{source}: no such video file")
-    capture = cv2.VideoCapture(source)
+    with _quiet():  # several lines of OpenCV's are less than the one below
+        capture = cv2.VideoCapture(source)
     if not capture.isOpened():
-        name = f"camera {source}" if isinstance(source, int) else source
-        raise BadValue(f"{name}: cannot be opened as video; is it connected, or is its codec known to OpenCV?")
+        if isinstance(source, int):
+            raise BadValue(f"camera {source}: cannot be opened as video; is it connected, and free?")
+        raise BadValue(f"{source}: cannot be opened as video; is the file whole, and its codec known to OpenCV?")
     return capture
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """OpenCV's own messages are not printed inside."""
+    logging = cv2.utils.logging
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
 
 
 class VideoReader:

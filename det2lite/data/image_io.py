@@ -4,6 +4,7 @@ An image format is a PIL mode ("RGB", "L", ...), or "BGR", or "YUV-BT.601" (floa
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from det2lite.data.jpeg import decode_plain_jpeg
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
+from det2lite.utils.logger import log_first_n
 
 __all__ = [
     "BadImage",
@@ -42,6 +44,11 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+# of a pixel's value in pictures of more than 8 bits, such as a microscope's: one of these is what the camera had
+BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+COLORS = ("RGB", "BGR", "YUV-BT.601")
 
 
 class BadImage(UserError, OSError):
@@ -124,10 +131,16 @@ def _upright_by(image: Image.Image) -> Image.Transpose | None:
 
 
 def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:
-    """A PIL image as array (H, W, C) of the given format; of its own mode if None, then (H, W) for one channel."""
+    """A PIL image as array (H, W, C) of the given format; of its own mode if None, then (H, W) for one channel.
+
+    A grey image of 16 or 32 bits a pixel, or of floating point, is brought to 0..255 for the formats of colour images,
+    see `scaled_to_bytes`.
+    """
     if format is None:
         return np.asarray(image)
-    mode = "RGB" if format in ("BGR", "YUV-BT.601") else format
+    mode = "RGB" if format in COLORS else format
+    if format in COLORS and (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        image = Image.fromarray(scaled_to_bytes(np.asarray(image)))
     if image.mode != mode:
         try:
             image = image.convert(mode)
@@ -144,6 +157,31 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:
     if format == "YUV-BT.601":
         return np.dot(array / 255.0, RGB_TO_YUV.T)
     return array
+
+
+def scaled_to_bytes(values: np.ndarray) -> np.ndarray:
+    """Grey values (H, W) of more than 8 bits as uint8 0..255, brighter ones brighter; the log says so once.
+
+    Whole numbers are divided by what the number of bits leaves over that the largest of them needs, 8, 10, 12, 14, 16,
+    24 or 32: cameras of 12 bits write files of 16, in which all is dark. Floating point is taken as 0..1 where nothing
+    is larger. What is negative or not finite becomes 0.
+    """
+    is_float = values.dtype.kind == "f"
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
+    largest = float(values.max(initial=0))
+    if is_float and largest <= 1:
+        factor, described = 255.0, "0..1"
+    else:
+        bits = next((bits for bits in BIT_DEPTHS if largest < 2**bits), BIT_DEPTHS[-1])
+        factor, described = 256 / 2**bits, f"0..{2**bits - 1}"
+    if factor != 1:
+        log_first_n(
+            logging.INFO,
+            f"images of more than 8 bits a pixel: by its largest value, one is scaled from {described} to 0..255",
+            name=__name__,
+        )
+    scaled = values * factor
+    return (np.rint(scaled) if is_float else scaled).clip(max=255).astype(np.uint8)
 
 
 def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.ndarray:

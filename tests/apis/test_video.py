@@ -70,6 +70,12 @@ def test_videos_that_are_none(tmp_path):
         video.open_video(str(tmp_path / "text.mp4"))
 
 
+def test_a_camera_that_is_not_there_is_one_error(capfd):
+    with pytest.raises(BadValue, match="camera 7: cannot be opened"):
+        video.open_video(7)
+    assert "".join(capfd.readouterr()) == ""  # OpenCV prints by itself, into the process's stderr
+
+
 def test_a_video_is_read_by_its_name_and_closed(tmp_path):
     writer = video.VideoWriter(tmp_path / "v.avi", 10, (64, 48))
     writer.write(np.zeros((48, 64, 3), np.uint8))

@@ -164,7 +164,9 @@ def test_mistakes_are_one_line_and_leave_nothing(weights, photos, capsys):
     for arguments, words in (
         (["--input", "empty"], "no images"),
         (["--input", "*.gif"], "*.gif"),
-        (["--input", "gone.mp4", "--output", "out"], "no such video"),
+        (["--input", "gone.mp4", "--output", "out"], "gone.mp4: no such file"),
+        (["--input", "gone", "gone.jpg", "--output", "out"], "none of the 1 after it"),
+        (["--webcam", "7", "--output", "out"], "camera 7"),
         (["--input", "photos", "--output", "one.png"], "name a folder"),
         (["--input", "photos/a.png", "--output", "photos/a.png"], "input itself"),
         ([*one, "--output", "file/below"], "choose another --output"),

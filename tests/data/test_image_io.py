@@ -50,6 +50,31 @@ def test_read_image_of_any_mode(tmp_path, mode):
     assert utils.read_image(path, "L").shape == (4, 5, 1)
 
 
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (np.array([[0, 257, 128 * 257, 65535]], np.uint16), [0, 1, 128, 255]),  # 8 bits spread over 16
+        (np.array([[0, 16, 2048, 4095]], np.uint16), [0, 1, 128, 255]),  # 12 bits
+        (np.array([[0, 1, 128, 1023]], np.uint16), [0, 0, 32, 255]),  # 10 bits
+        (np.array([[0, 1, 128, 255]], np.uint16), [0, 1, 128, 255]),  # 8 bits in 16
+        (np.array([[0, 0.5, 1, np.nan]], np.float32), [0, 128, 255, 0]),
+        (np.array([[-3, 0.6, 128, 255]], np.float32), [0, 1, 128, 255]),
+        (np.zeros((1, 4), np.uint16), [0, 0, 0, 0]),
+    ],
+)
+def test_images_of_more_than_8_bits(tmp_path, stored, expected):
+    path = tmp_path / "image.tif"
+    Image.fromarray(stored).save(path)
+    for image_format in ("BGR", "RGB"):
+        assert utils.read_image(path, image_format).tolist() == [[[value] * 3 for value in expected]]
+    np.testing.assert_array_equal(utils.read_image(path), stored)  # as they are where nobody asks for a format
+
+
+def test_labels_of_16_bits_are_not_scaled(tmp_path):
+    Image.fromarray(np.array([[0, 7, 200]], np.uint16)).save(tmp_path / "labels.png")
+    assert utils.read_image(tmp_path / "labels.png", "L")[0, :, 0].tolist() == [0, 7, 200]
+
+
 @pytest.mark.parametrize("image_format", ["RGB", "BGR", "YUV-BT.601", "HSV", "YCbCr"])
 def test_convert_image_to_rgb_reverses_reading(rgb, image_format):
     pixels, path = rgb

@@ -70,7 +70,7 @@ class ResizeShortestEdge(Augmentation):
 
     @staticmethod
     def get_output_shape(oldh: int, oldw: int, short_edge_length: int, max_size: int) -> tuple[int, int]:
-        """(h, w) of the resized image. Can be compiled by TorchScript."""
+        """(h, w) of the resized image, at least one pixel each. Can be compiled by TorchScript."""
         short_edge = float(short_edge_length)
         scale = short_edge / min(oldh, oldw)
         # the short edge is set, not computed: scale * length may miss it by a rounding error
@@ -78,7 +78,7 @@ class ResizeShortestEdge(Augmentation):
         if max(new_h, new_w) > max_size:
             shrink = max_size * 1.0 / max(new_h, new_w)
             new_h, new_w = new_h * shrink, new_w * shrink
-        return int(new_h + 0.5), int(new_w + 0.5)
+        return max(1, int(new_h + 0.5)), max(1, int(new_w + 0.5))
 
 
 class ResizeScale(Augmentation):
@@ -105,4 +105,4 @@ class ResizeScale(Augmentation):
         """The resize that fits the image into the target size times `scale`."""
         h, w = image.shape[:2]
         ratio = min(self.target_height * scale / h, self.target_width * scale / w)
-        return ResizeTransform(h, w, round(h * ratio), round(w * ratio), self.interp)
+        return ResizeTransform(h, w, max(1, round(h * ratio)), max(1, round(w * ratio)), self.interp)

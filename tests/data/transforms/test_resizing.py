@@ -50,6 +50,14 @@ def test_shortest_edge_draws_as_numpy_does():
     assert drawn == expected
 
 
+def test_no_image_is_resized_to_nothing():
+    assert shape(900, 1, 800, 208) == (208, 1)
+    assert shape(1, 9000, 800, 1333) == (1, 1333)
+    thin = np.zeros((900, 1, 3), dtype=np.uint8)
+    for resize in (T.ResizeShortestEdge(800, 208), T.ResizeScale(0.1, 0.1, 100, 100)):
+        assert resize.get_transform(thin).apply_image(thin).shape[1] == 1
+
+
 def test_shortest_edge_refuses():
     with pytest.raises(AssertionError, match="two numbers"):
         T.ResizeShortestEdge((1, 2, 3))
@@ -63,9 +71,7 @@ def test_resize_and_random_resize():
     transform = T.Resize([3, 4]).get_transform(image)
     assert (transform.h, transform.w, transform.new_h, transform.new_w) == (20, 40, 3, 4)
     np.random.seed(0)
-    sizes = {
-        (t.new_h, t.new_w) for t in (T.RandomResize([(2, 3), (4, 5)]).get_transform(image) for _ in range(30))
-    }
+    sizes = {(t.new_h, t.new_w) for t in (T.RandomResize([(2, 3), (4, 5)]).get_transform(image) for _ in range(30))}
     assert sizes == {(2, 3), (4, 5)}
 
 
