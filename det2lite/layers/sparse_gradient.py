@@ -20,7 +20,7 @@ def head_with_sparse_gradient(
     maps: Sequence[torch.Tensor],
     conv: tuple[torch.Tensor, torch.Tensor],
     predictors: Sequence[tuple[torch.Tensor, torch.Tensor]],
-) -> list[list[torch.Tensor]]:
+) -> tuple[list[torch.Tensor], ...]:
     """What `predictor(relu(conv(x)))` is for each map x, with gradients up to rounding.
 
     maps: `(N, C, H_l, W_l)`. conv: weight `(D, C, 3, 3)` and bias `(D,)` of a convolution with padding 1. predictors:
@@ -35,7 +35,7 @@ def head_with_sparse_gradient(
         maps, parameters = [x.to(dtype) for x in maps], [x.to(dtype) for x in parameters]
     with torch.autocast(device, enabled=False):
         flat = _SparseGradientHead.apply(len(maps), *maps, *parameters)
-    return [list(flat[i : i + len(maps)]) for i in range(0, len(flat), len(maps))]
+    return tuple(list(flat[i : i + len(maps)]) for i in range(0, len(flat), len(maps)))
 
 
 def hooked(layer: torch.nn.Module) -> bool:

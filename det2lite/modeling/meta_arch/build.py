@@ -5,6 +5,7 @@ from torch import nn
 from det2lite.config import CfgNode
 from det2lite.data.class_lists import with_class_counts
 from det2lite.utils.device import resolve_device
+from det2lite.utils.memory import keep_freed_memory
 from det2lite.utils.registry import Registry
 
 META_ARCH_REGISTRY = Registry("META_ARCH")
@@ -18,4 +19,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
     """The model of `cfg.MODEL.META_ARCHITECTURE` on `cfg.MODEL.DEVICE`, without its weights loaded."""
     cfg = with_class_counts(cfg)
     model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
-    return model.to(resolve_device(cfg.MODEL.DEVICE))
+    device = resolve_device(cfg.MODEL.DEVICE)
+    if device == "cpu":
+        keep_freed_memory()
+    return model.to(device)

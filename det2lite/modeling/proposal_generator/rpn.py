@@ -82,10 +82,10 @@ class StandardRPNHead(nn.Module):
 
     def forward(self, features: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """features: one a level, `(N, C, H, W)`. Returns logits `(N, A, H, W)` and deltas `(N, A * B, H, W)`."""
-        if not torch.jit.is_scripting() and _learns_from_few_positions(self, features):
-            predictors = [(layer.weight, layer.bias) for layer in (self.objectness_logits, self.anchor_deltas)]
-            logits, deltas = head_with_sparse_gradient(features, (self.conv.weight, self.conv.bias), predictors)
-            return logits, deltas
+        if not torch.jit.is_scripting():
+            if _learns_from_few_positions(self, features):
+                predictors = [(layer.weight, layer.bias) for layer in (self.objectness_logits, self.anchor_deltas)]
+                return head_with_sparse_gradient(features, (self.conv.weight, self.conv.bias), predictors)
         hidden = [self.conv(feature) for feature in features]
         return [self.objectness_logits(x) for x in hidden], [self.anchor_deltas(x) for x in hidden]
 

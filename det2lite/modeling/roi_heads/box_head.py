@@ -8,6 +8,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec, get_norm
+from det2lite.layers.linear import FastLinear
 from det2lite.utils.errors import BadCall
 from det2lite.utils.fvcore_nn import weight_init
 from det2lite.utils.registry import Registry
@@ -42,7 +43,7 @@ class FastRCNNConvFCHead(nn.Sequential):
         for i, dim in enumerate(fc_dims, start=1):
             if i == 1:
                 self.add_module("flatten", nn.Flatten())
-            self.add_module(f"fc{i}", nn.Linear(int(np.prod(self._output_size)), dim))
+            self.add_module(f"fc{i}", FastLinear(int(np.prod(self._output_size)), dim))
             self.add_module(f"fc_relu{i}", nn.ReLU())
             self._output_size = (dim,)
         # after all layers are there: a seed then gives the same weights as in Detectron2
