@@ -80,3 +80,25 @@ def test_mistakes(data, tmp_path, capsys, monkeypatch):
     data.write_text('{"images": []}')
     assert run("--json", data, "--images", tmp_path, "--labels", tmp_path / "l.png") == 1
     assert "has no images" in capsys.readouterr().err
+
+
+def test_places_that_one_may_not_write_to_are_said_before_anything_is_drawn(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as for a user who is not root
+    for option, path in (("--output-dir", tmp_path / "out"), ("--sheet", tmp_path / "s.png"), ("--labels", "l.png")):
+        monkeypatch.setattr("det2lite.data.preflight.browse.draw_overview", None)
+        assert run("--json", data, option, path) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "no folder that one may write to" in line
+
+
+def test_folder_that_one_may_not_look_into(data, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("det2lite.data.converters.output.os.listdir", refuse)
+    assert run("--json", data, "--output-dir", out) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {out}: cannot be used (Permission denied); choose another folder"

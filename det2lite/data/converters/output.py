@@ -22,7 +22,7 @@ def require_free(paths: Iterable[str], overwrite: bool) -> None:
     """Raises `Occupied` where a file is there already, `BadValue` where none can be written."""
     paths = list(paths)
     for path in paths:
-        _require_writable(path)
+        require_writable(path)
     there = [path for path in paths if os.path.lexists(path)]
     if there and not overwrite:
         raise Occupied(f"{there[0]} is there already; give --overwrite to replace it, or another --output")
@@ -31,8 +31,8 @@ def require_free(paths: Iterable[str], overwrite: bool) -> None:
             raise Occupied(f"{path} is a folder; give another --output")
 
 
-def _require_writable(path: str) -> None:
-    """Before anything is read, which takes long: the closest folder above that is there."""
+def require_writable(path: str) -> None:
+    """Raises `BadValue` where nothing can be written at `path`, before anything is read, which takes long."""
     above = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(above):
         above = os.path.dirname(above)
@@ -92,16 +92,24 @@ def whole_folder(path: str, overwrite: bool) -> Iterator[str]:
 
 def require_free_folder(path: str, overwrite: bool) -> None:
     """Raises `Occupied` where a folder holds something that a conversion may not replace; see `require_free`."""
-    _require_writable(path)
+    require_writable(path)
     if not os.path.lexists(path):
         return
     if not os.path.isdir(path) or os.path.islink(path):
         raise Occupied(f"{path} is there already and no folder; give another --output")
-    names = os.listdir(path)
+    names = names_in(path)
     if names and not overwrite:
         raise Occupied(f"{path} is there already and not empty; give --overwrite to replace it, or another --output")
     if names and MARK not in names:
         raise Occupied(f"{path} was not written by a conversion (no {MARK}), so it stays; give another --output")
+
+
+def names_in(folder: str) -> list[str]:
+    """What a folder for results holds already. Raises `BadValue` where one may not look into it."""
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise BadValue(f"{folder}: cannot be used ({error.strerror}); choose another folder") from None
 
 
 @contextmanager

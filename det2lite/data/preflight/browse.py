@@ -10,6 +10,7 @@ from typing import Any
 
 from det2lite.config import CfgNode, get_cfg
 from det2lite.data.catalog import DatasetCatalog, Metadata, MetadataCatalog
+from det2lite.data.converters.output import names_in, require_writable
 from det2lite.data.dataset_mapper import DatasetMapper
 from det2lite.data.datasets.coco_loader import load_coco_json
 from det2lite.data.overview import draw_overview, label_statistics
@@ -142,9 +143,11 @@ def _save_figure(figure: Any, path: str) -> None:
 
 
 def _refuse_what_is_there(output_dir: str | None, files: Sequence[str | None], overwrite: bool) -> None:
+    for path in filter(None, [output_dir and os.path.join(output_dir, "1.jpg"), *files]):
+        require_writable(path)
     if overwrite:
         return
-    if output_dir and os.path.isdir(output_dir) and os.listdir(output_dir):
+    if output_dir and os.path.isdir(output_dir) and names_in(output_dir):
         raise FileThere(f"{output_dir} is not empty; choose another folder, or put the pictures there: --overwrite")
     for path in filter(None, files):
         if os.path.exists(path):

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from det2lite.data.converters.output import require_writable
 from det2lite.data.preflight.check import check_content
 from det2lite.data.preflight.findings import Report
 from det2lite.data.preflight.fix import clean
@@ -71,6 +72,7 @@ def _copy_paths(sources: list[Source], output: str) -> dict[str, str]:
 def _refuse_what_is_there(sources: list[Source], paths: list[str | None], overwrite: bool) -> None:
     originals = [source.json_file for source in sources if source.json_file]
     for path in filter(None, paths):
+        require_writable(path)
         if any(os.path.exists(path) and os.path.samefile(path, original) for original in originals):
             raise BadValue(f"{path} is the original, which is never changed; choose another place")
         if os.path.exists(path) and not overwrite:

@@ -168,7 +168,7 @@ def test_read_only_output(tmp_path, capsys):
 def test_output_below_a_file(tmp_path, capsys):
     path = planted.write(tmp_path / "a")
     assert run(path, "--quick", "--fix", "--output", path / "out") == 1
-    assert "cannot write" in capsys.readouterr().err
+    assert f"{path} is no folder that one may write to" in capsys.readouterr().err
 
 
 def test_images_are_found_near_the_json(tmp_path):
@@ -177,3 +177,13 @@ def test_images_are_found_near_the_json(tmp_path):
     path = path.rename(tmp_path / "annotations" / "instances_val.json")
     (source,) = find_source(str(path))
     assert source.image_root == str(tmp_path / "images" / "val")
+
+
+def test_places_that_one_may_not_write_to_are_said_before_images_are_read(tmp_path, capsys, monkeypatch):
+    path = planted.write(tmp_path / "data")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("det2lite.data.preflight.run.check_content", None)
+    for words in (["--json", tmp_path / "no" / "found.json"], ["--fix", "--output", tmp_path / "out"]):
+        assert run(path, *words) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "no folder that one may write to" in line
