@@ -3,11 +3,14 @@
 
     DETECTRON2_DATASETS=/data python -m benchmarks.data_loading --vs reference --vs pillow
     python -m benchmarks.data_loading --dataset coco_2017_val --short-edge 800
+    python -m benchmarks.data_loading --stages                                # where the time goes
 
 The reference does what Detectron2 documents of its mapper, object by object. `pillow` decodes and resizes alone, the
-least that can be done with Pillow's pixels.
+least that can be done with Pillow's pixels. Each runs in a process of its own, as a worker does: how a process keeps
+memory is part of its speed.
 """
 
+import copy
 import itertools
 from collections.abc import Callable
 
@@ -15,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.common import by_turns, make_parser, part, report
+from benchmarks.common import by_turns, by_turns_fresh, make_parser, part, report
 
 
 def parse_arguments():
@@ -23,15 +26,20 @@ def parse_arguments():
     parser.add_argument("--dataset", default="coco_2017_train", help="a registered name (default: %(default)s)")
     parser.add_argument("--short-edge", type=int, default=480)
     parser.add_argument("--images", type=int, default=100, help="at most (default: 100)")
+    parser.add_argument("--stages", action="store_true", help="the stages of the package's mapper instead")
     return parser.parse_args()
 
 
-def by_package(package: str, samples: list[dict], short_edge: int) -> Callable[[], None]:
+def made_mapper(package: str, short_edge: int) -> Callable[[dict], dict]:
     """The mapper that a config of Mask R-CNN makes."""
     cfg = part(package, "config").get_cfg()
     cfg.MODEL.MASK_ON = True
     cfg.INPUT.MIN_SIZE_TRAIN = (short_edge,)
-    mapper = part(package, "data").DatasetMapper(cfg, True)
+    return part(package, "data").DatasetMapper(cfg, True)
+
+
+def by_package(package: str, samples: list[dict], short_edge: int) -> Callable[[], None]:
+    mapper = made_mapper(package, short_edge)
 
     def job():
         for sample in samples:
@@ -51,6 +59,7 @@ def by_reference(package: str, samples: list[dict], short_edge: int) -> Callable
     rng = np.random.default_rng(0)
 
     def one(sample: dict) -> structures.Instances:
+        sample = copy.deepcopy(sample)
         with open(sample["file_name"], "rb") as file:
             picture = Image.open(file)
             picture.getexif()
@@ -106,14 +115,63 @@ def by_pillow(package: str, samples: list[dict], short_edge: int) -> Callable[[]
     return job
 
 
+def of_stages(package: str, samples: list[dict], short_edge: int) -> dict[str, Callable[[], None]]:
+    """What the mapper does one after the other, each by itself."""
+    data = part(package, "data")
+    utils, transforms = data.detection_utils, data.transforms
+    mapper = made_mapper(package, short_edge)
+    images = [utils.read_image(sample["file_name"], format="BGR") for sample in samples]
+    moved = []
+    for image in images:
+        augmented = transforms.AugInput(image)
+        applied = mapper.augmentations(augmented)
+        moved.append((augmented.image, applied))
+
+    def read():
+        for sample in samples:
+            utils.read_image(sample["file_name"], format="BGR")
+
+    def augment():
+        for image in images:
+            mapper.augmentations(transforms.AugInput(image))
+
+    def annotate():
+        for sample, (image, applied) in zip(samples, moved, strict=True):
+            annotations = [dict(a) for a in sample["annotations"] if not a.get("iscrowd", 0)]
+            annotations = utils.transform_annotations(annotations, applied, image.shape[:2])
+            utils.filter_empty_instances(utils.annotations_to_instances(annotations, image.shape[:2]))
+
+    def whole():
+        for sample in samples:
+            mapper(sample)
+
+    whole()
+    return {"read": read, "resize and flip": augment, "annotations": annotate, "whole mapper": whole}
+
+
+CANDIDATES = {"package": by_package, "reference": by_reference, "pillow": by_pillow}
+
+
+def samples_of(package: str, args) -> list[dict]:
+    torch.set_num_threads(1)
+    return list(part(package, "data").DatasetCatalog.get(args.dataset))[: args.images]
+
+
+def prepare(candidate: str, package: str, args) -> Callable[[], None]:
+    job = CANDIDATES[candidate](package, samples_of(package, args), args.short_edge)
+    job()
+    return job
+
+
 def main():
     args = parse_arguments()
-    torch.set_num_threads(1)
-    samples = list(part(args.package, "data").DatasetCatalog.get(args.dataset))[: args.images]
-    candidates = {args.package: by_package, **{name: {"reference": by_reference, "pillow": by_pillow}[name]
-                                               for name in args.vs}}  # fmt: skip
-    jobs = {name: make(args.package, samples, args.short_edge) for name, make in candidates.items()}
-    measured = by_turns(jobs, args.rounds)
+    samples = samples_of(args.package, args)
+    if args.stages:
+        measured = by_turns(of_stages(args.package, samples, args.short_edge), args.rounds)
+    else:
+        names = {args.package: "package", **{name: name for name in args.vs}}
+        jobs = {name: (prepare, candidate, args.package, args) for name, candidate in names.items()}
+        measured = by_turns_fresh(jobs, args.rounds)
     report(f"mapper, {args.dataset}, short edge {args.short_edge}", measured, args.output, items=len(samples))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from det2lite.data.jpeg import decode_plain_jpeg
+from det2lite.data.jpeg import START, decode_plain_jpeg
 from det2lite.utils.errors import BadValue, MissingFile, UserError
 from det2lite.utils.file_io import PathManager
 from det2lite.utils.logger import log_first_n
@@ -79,16 +79,20 @@ def decode_image(file: BinaryIO, name: str, format: str | None = None) -> np.nda
 
 def _decode(file: BinaryIO, format: str | None) -> Image.Image | np.ndarray:
     """The picture turned upright; of most photographs the array in the format already."""
-    start = file.tell()
-    with Image.open(file) as image:
-        orientation = _upright_by(image)
-        if format in ("BGR", "RGB") and orientation is None and image.format == "JPEG":
-            position = file.tell()
-            file.seek(start)
-            array = decode_plain_jpeg(image, file.read(), format)
+    start, content = file.tell(), b""
+    if format in ("BGR", "RGB"):
+        if file.read(len(START)) == START:
+            content = START + file.read()
+            array = decode_plain_jpeg(content, format)
             if array is not None:
                 return array
-            file.seek(position)
+        file.seek(start)
+    with Image.open(file) as image:
+        orientation = _upright_by(image)
+        if content and orientation is None and image.format == "JPEG":
+            array = decode_plain_jpeg(content, format, upright=True)
+            if array is not None:
+                return array
         upright = image if orientation is None else image.transpose(orientation)
         upright.load()
     return upright

@@ -1,4 +1,8 @@
 import copy
+import os
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -190,3 +194,24 @@ def test_same_seed_same_sample(sample):
         images.append(augment(sample)["image"])
     assert torch.equal(images[0], images[1])
     assert images[0].shape != images[2].shape or not torch.equal(images[0], images[2])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_images_are_made_in_the_memory_of_those_before(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        pixels = rng.integers(0, 256, (480, 600 + 8 * number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.jpg")
+    script = f"""
+import resource
+from det2lite.data import DatasetMapper, transforms as T
+mapper = DatasetMapper(True, augmentations=[T.ResizeShortestEdge(800), T.RandomFlip()], image_format="BGR")
+for count in range(40):
+    if count == 20:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    mapper({{"file_name": f"{tmp_path}/{{count % 4}}.jpg"}})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    run = subprocess.run([sys.executable, "-c", script], env=inherited, capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 20 * 100  # otherwise about 2000 pages for each image
