@@ -21,7 +21,7 @@ Source = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
 
 
 def load_image(source: Source) -> np.ndarray:
-    """One image as array (H, W, 3) BGR, contiguous; uint8, but for arrays and tensors of floating point.
+    """One image as array (H, W, 3) BGR, contiguous; uint8, but for arrays and tensors that hold fractions.
 
     source: a path; an address http(s):// or file://; a PIL image; an array (H, W), (H, W, 1), (H, W, 3) BGR or
     (H, W, 4) BGRA; a tensor (3, H, W) or (1, H, W), channels in BGR order like the model's input. Values are 0..255.
@@ -135,5 +135,6 @@ def _from_array(image: np.ndarray, kind: str) -> np.ndarray:
     if image.dtype.kind == "f":
         if 0 < high <= 1:
             raise BadValue(f"an image as {kind} has values 0..255, and this one ends at {high:g}: multiply it by 255")
-        return image.astype(np.float32)
+        whole = image.astype(np.uint8)
+        return whole if (whole == image).all() else image.astype(np.float32)  # resized as the same picture is of a file
     return image.astype(np.uint8)

@@ -52,7 +52,9 @@ def test_every_form_is_the_same_image(tmp_path):
     ):
         loaded = load_image(source)
         assert loaded.dtype == np.uint8 and loaded.flags.c_contiguous and np.array_equal(loaded, image)
-    assert np.array_equal(load_image(image / 1.0), image.astype(np.float32))
+    whole = load_image(image / 1.0)  # resized exactly as the picture in a file is
+    assert whole.dtype == np.uint8 and np.array_equal(whole, image)
+    assert np.array_equal(load_image(image / 2.0), (image / 2.0).astype(np.float32))
 
 
 def test_addresses(tmp_path, server):
