@@ -117,8 +117,7 @@ def read_as_coco(
     named = {image.path for images in read_of.values() for image in images}
     images_of = {split: _usable(images, report) for split, images in read_of.items()}
     if not any(images_of.values()):
-        reasons = "; ".join(f"{kind}: {entry.count} ({entry.examples[0]})" for kind, entry in report.skipped.items())
-        raise BadValue(f"{layout.folder}: nothing to convert. {reasons or 'No image is annotated'}")
+        raise report.nothing()
     _count_images_left_over(layout, named, report)
     images = [image for of_split in images_of.values() for image in of_split]
     report.class_names = settle_classes(layout.plan, images, class_names, skip_unknown, report)

@@ -1,10 +1,11 @@
-"""Reads "CVAT for images 1.1": one XML file with boxes, polygons, ellipses and masks of all images."""
+"""Reads CVAT: one XML file with boxes, polygons, ellipses and masks of all images, or with the tracks of a video."""
 
 import math
 import os
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from det2lite.data.converters.cvat_video import images_of_tracks
 from det2lite.data.converters.files import Tree, find_image, finite, image_size, split_of
 from det2lite.data.converters.records import Event, Plan, SourceImage, SourceObject, box_of_polygons
 from det2lite.data.converters.shapes import box_of_mask, ellipse, encode_mask, mask_of_runs, paste, turned_box
@@ -12,7 +13,7 @@ from det2lite.data.converters.voc import xml_root
 from det2lite.data.safe_xml import read_xml
 from det2lite.utils.errors import BadValue, MissingFile
 
-TITLE = "CVAT for images"
+TITLE = "CVAT"
 _WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 
@@ -43,13 +44,14 @@ def plan(tree: Tree, class_key: str | None) -> Plan:
     for file in files:
         path = tree.path(file)
         root = read_xml(path)
-        if root.find("track") is not None:
-            raise BadValue(f"{path}: of the format 'CVAT for video'; export it as 'CVAT for images 1.1'")
         names = [
             (label.findtext("name") or "").strip() for label in root.iter("label") if label.find("name") is not None
         ]
         classes.update(dict.fromkeys(filter(None, names)))
-        for node in root.findall("image"):
+        nodes = root.findall("image")
+        if root.find("track") is not None:
+            nodes += images_of_tracks(root, path, list(_places(tree, path, "")), result)
+        for node in nodes:
             job = _job(tree, file, node)
             subset = (node.get("subset") or "").strip()
             split = subset if subset and subset.lower() != "default" else split_of(f"{file[: -len('.xml')]}/")
@@ -67,10 +69,14 @@ def _job(tree: Tree, file: str, node: ElementTree.Element) -> CvatJob:
     name = node.get("name")
     if not name:
         raise BadValue(f"{path}: an <image> without a name")
-    here, subset = os.path.dirname(path), node.get("subset") or ""
-    bases = dict.fromkeys([here, tree.folder])
-    places = [os.path.join(base, folder) for base in bases for folder in ("images", os.path.join("images", subset), "")]
-    return CvatJob(node, tuple(os.path.normpath(place) for place in places), f"{path}: image {name!r}")
+    return CvatJob(node, _places(tree, path, node.get("subset") or ""), f"{path}: image {name!r}")
+
+
+def _places(tree: Tree, path: str, subset: str) -> tuple[str, ...]:
+    """The folders that may hold the images of an XML."""
+    bases = dict.fromkeys([os.path.dirname(path), tree.folder])
+    folders = ("images", os.path.join("images", subset), "")
+    return tuple(dict.fromkeys(os.path.normpath(os.path.join(base, folder)) for base in bases for folder in folders))
 
 
 def read(job: CvatJob) -> list[SourceImage]:
@@ -92,9 +98,11 @@ def read(job: CvatJob) -> list[SourceImage]:
 
 
 def _attributes(node: ElementTree.Element) -> dict:
-    """Attributes that people defined, and whether the object is hidden in part."""
+    """Attributes that people defined, whether the object is hidden in part, and the number of its track in a video."""
     given = {a.get("name"): (a.text or "") for a in node.findall("attribute") if a.get("name")}
     extra = {"attributes": given} if given else {}
+    if track := node.get("track_id"):
+        extra["track_id"] = int(track) if track.isdecimal() and len(track) < 16 else track
     return extra | ({"occluded": 1} if node.get("occluded") == "1" else {})
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from det2lite.data.converters.records import Event
+from det2lite.utils.errors import BadValue
 
 SHOWN = 3  # examples of each kind
 WIDTHS = [40, None, 70]  # of columns, in characters
@@ -81,6 +82,11 @@ class ConversionReport:
             listed = tabulate(rows, headers, maxcolwidths=WIDTHS) if rows else f"{title}: nothing"
             text += f"\n\n{listed}"
         return text
+
+    def nothing(self) -> BadValue:
+        """The error where no image is left."""
+        reasons = "; ".join(f"{kind}: {entry.count} ({entry.examples[0]})" for kind, entry in self.skipped.items())
+        return BadValue(f"{self.folder}: nothing to convert. {reasons or 'No image is annotated'}")
 
     def as_dict(self) -> dict:
         """For a JSON file."""

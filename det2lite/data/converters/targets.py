@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from det2lite.data.converters.files import ImageHeader, image_header
+from det2lite.data.converters.files import ImageHeader, find_image, image_header
 from det2lite.data.converters.output import MARK
 from det2lite.data.converters.records import NO_AREA, Event
 from det2lite.data.converters.report import ConversionReport, SplitCounts, count_annotation, tally
@@ -46,7 +46,7 @@ def target_images(contents: dict, report: ConversionReport, flat: bool) -> Itera
             of_image.setdefault(annotation["image_id"], []).append(annotation)
         images, report.counts[split] = [], SplitCounts()
         for entry in tqdm(content["images"], desc=split, unit="image", disable=None):
-            source = os.path.normpath(os.path.join(root, entry["file_name"]))
+            source = _source_of(entry["file_name"], root)
             annotations = of_image.get(entry["id"], [])
             try:
                 header = image_header(source)
@@ -61,15 +61,30 @@ def target_images(contents: dict, report: ConversionReport, flat: bool) -> Itera
             if size != header[:2]:
                 tally(report.notes, [Event("size in the annotation is not that of the image", source)])
             stem, extension = os.path.splitext(_inside(entry["file_name"]))
-            stem = _free_name(stem.replace("/", "_") if flat else stem, split, source, taken, report)
+            stem = stem.replace("/", "_") if flat else _without_images_folder(stem)
+            stem = _free_name(stem, split, source, taken, report)
             images.append(TargetImage(source, stem, extension, size, header, _kept(annotations, source, report)))
         yield split, images
+
+
+def _source_of(file_name: str, root: str) -> str:
+    """The file of an image: as it is named, else without the folders, or with the `/`, that another machine had."""
+    path = os.path.normpath(os.path.join(root, file_name))
+    if os.path.isfile(path):
+        return path
+    return find_image(file_name, [root]) or path
 
 
 def _inside(file_name: str) -> str:
     """A file name as a path below a folder, whatever it was."""
     parts = os.path.splitdrive(str(file_name))[1].replace("\\", "/").split("/")
     return "/".join(part for part in parts if part not in ("", ".", "..")) or "image"
+
+
+def _without_images_folder(stem: str) -> str:
+    """Readers of YOLO find labels by the last folder `images` of a path, so there may be none below that."""
+    *folders, name = stem.split("/")
+    return "/".join([*(folder for folder in folders if folder != "images"), name])
 
 
 def _free_name(stem: str, split: str, source: str, taken: dict[str, str], report: ConversionReport) -> str:
@@ -137,6 +152,12 @@ def write_text(path: str, text: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)
+
+
+def require_images(report: ConversionReport) -> None:
+    """Raises `BadValue` where not one image was written."""
+    if not any(counts.images for counts in report.counts.values()):
+        raise report.nothing()
 
 
 def write_mark(folder: str, report: ConversionReport) -> None:

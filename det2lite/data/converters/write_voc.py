@@ -30,6 +30,7 @@ def write_voc(contents: dict, report: ConversionReport, folder: str, *, images: 
             names = "".join(f"{image.stem}\n" for image in of_split)
             targets.write_text(os.path.join(aside, "ImageSets", "Main", f"{split}.txt"), names)
         targets.write_text(os.path.join(aside, "labels.txt"), "".join(f"{name}\n" for name in report.class_names))
+        targets.require_images(report)
         targets.write_mark(aside, report)
 
 

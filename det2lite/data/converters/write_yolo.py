@@ -39,6 +39,7 @@ def write_yolo(
         targets.write_text(
             os.path.join(aside, "data.yaml"), yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         )
+        targets.require_images(report)
         targets.write_mark(aside, report)
 
 

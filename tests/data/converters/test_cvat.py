@@ -86,7 +86,90 @@ def test_bad_shapes_are_named(folder, put, shape, words):
         convert(folder)
 
 
-def test_video(folder, put):
-    put("annotations.xml", "<annotations><track id='0' label='cat'/></annotations>")
-    with pytest.raises(BadValue, match="CVAT for video"):
-        recognise_layout(folder)
+TRACKS = """
+<track id="3" label="cat"><box frame="1" outside="0" occluded="1" keyframe="1" xtl="1" ytl="2" xbr="5" ybr="8">
+<attribute name="age">3</attribute></box>
+<box frame="2" outside="0" occluded="0" keyframe="0" xtl="2.5" ytl="2" xbr="6.5" ybr="8"/>
+<box frame="3" outside="1" occluded="0" keyframe="1" xtl="2.5" ytl="2" xbr="6.5" ybr="8"/></track>
+<track id="7" label="dog"><polygon frame="2" outside="0" keyframe="1" points="1,2;5.5,2;5,8"/>
+<points frame="3" outside="0" keyframe="1" points="1,2"/></track>"""
+VIDEO_META = LABELS.replace(
+    "<task>", "<task><size>4</size><original_size><width>20</width><height>10</height></original_size>"
+)
+
+
+def video(tracks=TRACKS):
+    return f"<annotations><version>1.1</version>{VIDEO_META}{tracks}</annotations>"
+
+
+def names_of(content):
+    return [image["file_name"] for image in content["images"]]
+
+
+def test_video(tmp_path, put):
+    """Every frame is an image; objects are in those in which they are not outside."""
+    for frame in range(4):
+        put(f"images/frame_{frame:06d}.PNG", (20, 10))
+    put("annotations.xml", video())
+    contents, report = convert(tmp_path)
+    content = contents["all"]
+    assert names_of(content) == [f"frame_{frame:06d}.PNG" for frame in range(4)] and report.class_names == [
+        "dog",
+        "cat",
+    ]
+    assert boxes(content) == [
+        ["frame_000001.PNG", "cat", [1, 2, 4, 6]],
+        ["frame_000002.PNG", "cat", [2.5, 2, 4, 6]],
+        ["frame_000002.PNG", "dog", [1, 2, 4.5, 6]],
+    ]
+    first, second, third = content["annotations"]
+    assert first["track_id"] == second["track_id"] == 3 and third["track_id"] == 7
+    assert first["attributes"] == {"age": "3"} and first["occluded"] == 1 and "occluded" not in second
+    assert third["segmentation"] == [[1, 2, 5.5, 2, 5, 8]]
+    assert {kind: entry.count for kind, entry in report.skipped.items()} == {"points (not converted)": 1}
+    assert report.notes == {}
+    (tmp_path / "images/frame_000002.PNG").unlink()  # counted, not passed over
+    contents, report = convert(tmp_path)
+    assert report.skipped["object of an image file missing"].count == 2 and len(boxes(contents["all"])) == 1
+
+
+def test_frames_that_a_video_leaves_out(tmp_path, put):
+    """Boxes move evenly; before one that is outside they stay; other shapes are counted."""
+    for frame in range(6):
+        put(f"images/frame_{frame:06d}.png", (20, 10))
+    box = '<box frame="{}" outside="{}" keyframe="1" xtl="{}" ytl="2" xbr="{}" ybr="8"/>'
+    ends = (box.format(0, 0, 1, 5), box.format(3, 0, 4, 9.5), box.format(5, 1, 0, 1))
+    polygon = '<polygon frame="{}" outside="0" points="1,2;5,2;5,8"/>'
+    put("annotations.xml", video(
+        f'<track id="0" label="cat">{"".join(ends)}</track>'
+        f'<track id="1" label="dog">{polygon.format(1)}{polygon.format(3)}</track>'
+    ))  # fmt: skip
+    contents, report = convert(tmp_path)
+    cats = {a["image_id"] - 1: a["bbox"] for a in contents["all"]["annotations"] if a["category_id"] == 2}
+    assert cats == {
+        0: [1, 2, 4, 6], 1: [2, 2, 4.5, 6], 2: [3, 2, 5, 6], 3: [4, 2, 5.5, 6], 4: [4, 2, 5.5, 6]
+    }  # fmt: skip
+    assert [entry.count for entry in report.notes.values()] == [3]
+    assert {kind: entry.count for kind, entry in report.skipped.items()} == {
+        "frames of a track are missing in the file, objects left out there": 1
+    }
+
+
+def test_video_of_images(tmp_path, put):
+    for name in ("b 10.jpg", "a 2.jpg", "c.jpg", "d.jpg"):
+        put(f"images/{name}", (20, 10))
+    put("annotations.xml", video())
+    contents, _ = convert(tmp_path)
+    assert boxes(contents["all"])[0] == ["b 10.jpg", "cat", [1, 2, 4, 6]]
+    put("images/e.jpg", (20, 10))
+    with pytest.raises(BadValue, match="which frame cannot be told; export it with its images, or .*ffmpeg"):
+        recognise_layout(tmp_path)
+
+
+def test_video_without_frames(tmp_path, put):
+    put("annotations.xml", video())
+    with pytest.raises(BadValue, match="CVAT for video.*its frames are not there; export it with its images"):
+        recognise_layout(tmp_path)
+    put("annotations.xml", video(TRACKS.replace('id="3"', 'id="3" task_id="1"')))
+    with pytest.raises(BadValue, match="several videos"):
+        recognise_layout(tmp_path)

@@ -1,6 +1,7 @@
 """To YOLO and Pascal VOC, and back."""
 
 import json
+import os
 
 import numpy as np
 import pycocotools.mask as mask_util
@@ -171,3 +172,34 @@ def test_bad_coco_is_named(tmp_path, put, change, words):
         convert(recognise_layout(tmp_path / "in"), tmp_path / "out", to="yolo", polygons=True)
     with pytest.raises(BadValue, match="leave --classes out"):
         convert(recognise_layout(tmp_path / "in"), tmp_path / "out", to="yolo", class_names=["cat"])
+
+
+@pytest.mark.parametrize("to", ["yolo", "voc"])
+def test_names_of_another_machine(tmp_path, put, to):
+    """Label Studio on Windows writes `images\\a.jpg`, other tools whole paths."""
+    names = {1: "images\\a.jpg", 2: "/data/upload/b.jpg"}
+    put("in/images/a.jpg", (20, 10)), put("in/images/b.jpg", (20, 10))
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 0, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0} for i in names
+    ]
+    images = [{"id": i, "file_name": name, "width": 20, "height": 10} for i, name in names.items()]
+    categories = [{"id": 0, "name": "cat"}]
+    put("in/result.json", {"images": images, "annotations": annotations, "categories": categories})
+    report = convert(recognise_layout(tmp_path / "in"), tmp_path / "out", to=to)
+    assert report.counts["all"].images == report.counts["all"].annotations == 2 and not report.skipped
+    content, _ = back(tmp_path / "out")
+    assert [box for _, _, box in boxes(content)] == [[1, 2, 3, 4]] * 2
+    if to == "yolo":  # as ultralytics goes from image to label: the last /images/ becomes /labels/
+        images = [*(tmp_path / "out/images").rglob("*.jpg")]
+        labels = ["/labels/".join(str(i).rsplit("/images/", 1)).replace(".jpg", ".txt") for i in images]
+        assert len(images) == 2 and all(map(os.path.isfile, labels))
+
+
+@pytest.mark.parametrize("to", ["yolo", "voc"])
+def test_nothing_left_is_an_error_and_no_result(coco, tmp_path, to):
+    layout = recognise_layout(coco)
+    for name in ("x/a b.jpg", "x/a b.png"):
+        (coco / "images" / name).unlink()
+    with pytest.raises(BadValue, match="nothing to convert. image file missing: 3"):
+        convert(layout, tmp_path / "out", to=to)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
