@@ -176,13 +176,13 @@ class SampleRows(Sequence):
                 names[index] = reader.path_of(name.decode())
         return names
 
-    def annotations(self) -> "AnnotationColumns":
-        """What is known of all annotations that are no crowds."""
+    def annotations(self, crowds: bool = False) -> "AnnotationColumns":
+        """What is known of all annotations. crowds: also of those that are crowds."""
         parts = []
         for number, (store, reader) in enumerate(zip(self._stores, self._readers, strict=True)):
             mine = np.flatnonzero(self._which == number)
             positions, counts = store.annotations_of(self._row[mine])
-            kept = ~store.columns["crowd"][positions]
+            kept = crowds | ~store.columns["crowd"][positions]
             positions, sample = positions[kept], np.repeat(mine, counts)[kept]
             columns = (store.columns[name][positions] for name in ("bbox", "has_mask", "keypoints"))
             parts.append((sample, reader.class_of(store.columns["category"][positions]), *columns))

@@ -14,7 +14,7 @@ import numpy as np
 from det2lite.data.datasets.coco_instance import usable_segmentation
 from det2lite.utils.errors import BadValue
 
-__all__ = ["Meta", "Unusual", "store_contents"]
+__all__ = ["Meta", "Unusual", "file_of_url", "store_contents"]
 
 _CHUNK = 4096  # annotations decoded at a time: their objects stay in the processor's cache
 _OF_NUMBERS = b"0123456789.- \t\n\r"
@@ -34,9 +34,10 @@ class _File(msgspec.Struct):
 
 class _Image(msgspec.Struct, gc=False):
     id: int
-    file_name: str
     height: int | float
     width: int | float
+    file_name: str | None = None
+    coco_url: Any = msgspec.UNSET
 
 
 class _Annotation(msgspec.Struct, gc=False):
@@ -67,9 +68,10 @@ _annotations = msgspec.json.Decoder(list[_Annotation])
 _polygons = msgspec.json.Decoder(list[list[int | float]])
 
 
-def store_contents(content: bytes) -> tuple[dict[str, np.ndarray], bytes, Iterator[bytes]]:
+def store_contents(content: bytes, by_url: bool = False) -> tuple[dict[str, np.ndarray], bytes, Iterator[bytes]]:
     """Columns, meta and rows of a store: a row is an image and its usable annotations, as they stand in the file.
 
+    by_url: names of files are the last two parts of `coco_url`, where an image has one, as in the LVIS format.
     Raises `Unusual` or an error of msgspec.
     """
     file = msgspec.json.decode(content, type=_File)
@@ -77,7 +79,7 @@ def store_contents(content: bytes) -> tuple[dict[str, np.ndarray], bytes, Iterat
     images = msgspec.json.decode(_as_list(file.images), type=list[_Image])
     by_id = sorted(range(len(images)), key=lambda i: images[i].id)
     images, image_texts = [images[i] for i in by_id], [bytes(file.images[i]) for i in by_id]
-    columns = _image_columns(images)
+    columns = _image_columns(images, by_url)
     sizes = {image.id: [image.height, image.width] for image in images}
     if len(sizes) < len(images):
         raise Unusual("image ids that occur twice")
@@ -123,8 +125,22 @@ def _sorted_categories(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return categories
 
 
-def _image_columns(images: list[_Image]) -> dict[str, np.ndarray]:
-    names = [image.file_name.encode() for image in images]
+def file_of_url(url: str) -> str:
+    """Folder and name of the image behind a URL."""
+    return "/".join(url.split("/")[-2:])
+
+
+def _file_name(image: _Image, by_url: bool) -> bytes:
+    name = image.file_name
+    if by_url and image.coco_url is not msgspec.UNSET:
+        name = file_of_url(image.coco_url) if isinstance(image.coco_url, str) else None
+    if not name:
+        raise Unusual("an image without a file")
+    return name.encode()
+
+
+def _image_columns(images: list[_Image], by_url: bool) -> dict[str, np.ndarray]:
+    names = [_file_name(image, by_url) for image in images]
     if max(map(len, names), default=0) > _LONGEST_NAME or any(name.endswith(b"\0") for name in names):
         raise Unusual("long names of files")
     sizes = np.array([(image.height, image.width) for image in images], dtype=np.float64).reshape(-1, 2)

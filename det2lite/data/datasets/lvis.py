@@ -9,7 +9,9 @@ from det2lite.data.data_root import DataPath
 from det2lite.data.datasets.builtin_meta import _get_builtin_metadata
 from det2lite.data.datasets.coco_loader import KEPT_KEYS, read_instance
 from det2lite.data.datasets.coco_reader import CocoFile
+from det2lite.data.datasets.coco_rows import opened_store
 from det2lite.data.datasets.lvis_meta import LVIS_VERSIONS, ClassImageCounts, lvis_categories
+from det2lite.data.datasets.lvis_rows import stored_lvis_samples
 from det2lite.utils.errors import BadValue
 
 logger = logging.getLogger(__name__)
@@ -40,10 +42,20 @@ def load_lvis_json(
     of the file. extra_annotation_keys: further keys of annotations to keep. Each sample has `neg_category_ids`,
     verified to be absent, and `not_exhaustive_category_ids`, with ids as in the file.
     """
-    image_root = os.fspath(image_root)
-    lvis = CocoFile(json_file, image_keys=("id", "height", "width"))
-    index_of = _set_metadata(dataset_name, lvis)
+    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
     keys = [*KEPT_KEYS, *(extra_annotation_keys or [])]
+    opened = opened_store(json_file, by_url=True)
+    if opened is not None and opened[1].unique_annotations:
+        store, meta = opened
+        samples = stored_lvis_samples(store, json_file, image_root, keys, _set_metadata(dataset_name, meta.categories))
+        if samples is not None:
+            _tell(len(samples), meta.without_mask, json_file)
+            return samples
+    lvis = CocoFile(json_file, image_keys=("id", "height", "width"))
+    return _read_samples(lvis, image_root, keys, _set_metadata(dataset_name, lvis.categories))
+
+
+def _read_samples(lvis: CocoFile, image_root: str, keys: list[str], index_of: dict[int, int]) -> list[dict]:
     samples, without_mask = [], 0
     for image in lvis.images:
         size = [image["height"], image["width"]]
@@ -68,20 +80,24 @@ def load_lvis_json(
                 "annotations": instances,
             }
         )
-    logger.info("loaded %d images in LVIS format from %s", len(samples), lvis.path)
-    if without_mask:
-        logger.warning("%s: left out %d instances without a usable polygon", lvis.path, without_mask)
+    _tell(len(samples), without_mask, lvis.path)
     return samples
 
 
-def _set_metadata(dataset_name: str | None, lvis: CocoFile) -> dict[int, int]:
-    """Sets the metadata of `dataset_name`; returns the class of each category id."""
-    ids = [category["id"] for category in lvis.categories]
+def _tell(num_images: int, without_mask: int, path: str) -> None:
+    logger.info("loaded %d images in LVIS format from %s", num_images, path)
+    if without_mask:
+        logger.warning("%s: left out %d instances without a usable polygon", path, without_mask)
+
+
+def _set_metadata(dataset_name: str | None, categories: list[dict]) -> dict[int, int]:
+    """Sets the metadata of `dataset_name`; returns the class of each category id. categories: by ascending id."""
+    ids = [category["id"] for category in categories]
     if dataset_name is None:
         return {i: i - 1 for i in ids}  # LVIS counts from 1 without gaps
     if "cocofied" not in dataset_name and _version(dataset_name) is None:
-        MetadataCatalog.get(dataset_name).thing_classes = [category["name"] for category in lvis.categories]
-        return lvis.category_index()
+        MetadataCatalog.get(dataset_name).thing_classes = [category["name"] for category in categories]
+        return {i: index for index, i in enumerate(ids)}
     metadata = get_lvis_instances_meta(dataset_name)
     MetadataCatalog.get(dataset_name).set(**metadata)
     index_of = metadata.get("thing_dataset_id_to_contiguous_id")

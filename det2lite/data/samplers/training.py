@@ -5,9 +5,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from det2lite.data.sample_store import SampleRows, stored_rows
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
 
@@ -134,8 +136,11 @@ class RepeatFactorTrainingSampler(_SeededSampler):
 
         sqrt: without it the exponent is 1. Images without annotations get 1. Returns (len(dataset_dicts),) float32.
         """
+        rows, exponent = stored_rows(dataset_dicts), 0.5 if sqrt else 1.0
+        if rows is not None:
+            return _repeat_factors_of_rows(rows, repeat_thresh, exponent)
         categories = [{ann["category_id"] for ann in d["annotations"]} for d in dataset_dicts]
-        return _repeat_factors(categories, repeat_thresh, 0.5 if sqrt else 1.0)
+        return _repeat_factors(categories, repeat_thresh, exponent)
 
     @staticmethod
     def repeat_factors_from_tag_frequency(
@@ -145,6 +150,18 @@ class RepeatFactorTrainingSampler(_SeededSampler):
         tags = [d.get("tags", ()) for d in dataset_dicts]
         tags = [{t} if isinstance(t, str) else set(t) for t in tags]
         return _repeat_factors(tags, repeat_thresh, 0.5 if sqrt else 1.0)
+
+
+def _repeat_factors_of_rows(rows: SampleRows, threshold: float, exponent: float) -> torch.Tensor:
+    """As `_repeat_factors` of each sample's categories, without making the samples."""
+    columns = rows.annotations(crowds=True)
+    labels, which = np.unique(columns.label, return_inverse=True)
+    images, which = np.divmod(np.unique(columns.sample * len(labels) + which), max(len(labels), 1))
+    counts = np.bincount(which, minlength=len(labels)).tolist()
+    factor = [max(1.0, math.pow(threshold * len(rows) / count, exponent)) for count in counts]
+    factors = np.ones(len(rows))
+    np.maximum.at(factors, images, np.array(factor)[which])
+    return torch.tensor(factors, dtype=torch.float32)
 
 
 def _repeat_factors(labels_per_image: Iterable[set], threshold: float, exponent: float) -> torch.Tensor:
