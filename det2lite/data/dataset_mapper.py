@@ -3,14 +3,16 @@
 import copy
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 
 from det2lite.config import configurable
 from det2lite.data import detection_utils as utils
 from det2lite.data import transforms as T
+from det2lite.data.image_io import read_resized
 from det2lite.data.transforms.pixels import as_planes
 from det2lite.utils.memory import keep_freed_memory
 
@@ -39,6 +41,7 @@ class DatasetMapper:
         keypoint_hflip_indices: np.ndarray | None = None,
         precomputed_proposal_topk: int | None = None,
         recompute_boxes: bool = False,
+        reduced_decoding: bool = False,
     ):
         """is_train: whether annotations are used.
 
@@ -46,6 +49,7 @@ class DatasetMapper:
         annotations. instance_mask_format: "polygon" or "bitmask". keypoint_hflip_indices: see
         `create_keypoint_hflip_indices`. precomputed_proposal_topk: how many proposals to keep; None to use none.
         recompute_boxes: make boxes tight around masks again after augmentation, which matters after crops.
+        reduced_decoding: see `INPUT.REDUCED_DECODING`.
         """
         if recompute_boxes:
             assert use_instance_mask, "recompute_boxes needs use_instance_mask: boxes come from masks"
@@ -58,6 +62,7 @@ class DatasetMapper:
         self.keypoint_hflip_indices = keypoint_hflip_indices
         self.proposal_topk = precomputed_proposal_topk
         self.recompute_boxes = recompute_boxes
+        self.reduced_decoding = reduced_decoding
         mode = "training" if is_train else "inference"
         logger.info("[DatasetMapper] Augmentations used in %s: %s", mode, augmentations)
 
@@ -76,6 +81,7 @@ class DatasetMapper:
             "instance_mask_format": cfg.INPUT.MASK_FORMAT,
             "use_keypoint": cfg.MODEL.KEYPOINT_ON,
             "recompute_boxes": crops and cfg.MODEL.MASK_ON,
+            "reduced_decoding": cfg.INPUT.REDUCED_DECODING,
         }
         if cfg.MODEL.KEYPOINT_ON:
             arguments["keypoint_hflip_indices"] = utils.create_keypoint_hflip_indices(cfg.DATASETS.TRAIN)
@@ -88,15 +94,15 @@ class DatasetMapper:
     def __call__(self, dataset_dict: dict) -> dict:
         keep_freed_memory()  # images come and go; without it a fifth of the time is the system's, page by page
         dataset_dict = _copy_sample(dataset_dict)
-        image = utils.read_image(dataset_dict["file_name"], format=self.image_format)
-        utils.check_image_size(dataset_dict, image)
+        image, applied = self._read_image(dataset_dict)
         sem_seg = None
         if self.is_train and "sem_seg_file_name" in dataset_dict:
             sem_seg = utils.read_image(dataset_dict.pop("sem_seg_file_name"), "L").squeeze(2)
 
         boxes = functools.partial(_boxes, dataset_dict) if self.is_train else None
-        aug_input = _MapperInput(image, boxes=boxes, sem_seg=sem_seg)
-        transforms = self.augmentations(aug_input)
+        aug_input = _MapperInput(image, boxes=boxes, sem_seg=sem_seg, applied=applied)
+        rest = T.AugmentationList(self.augmentations.augs[len(applied) :])
+        transforms = T.TransformList([*applied, *rest(aug_input).transforms])
         image, sem_seg = aug_input.image, aug_input.sem_seg
         image_shape = image.shape[:2]
 
@@ -111,6 +117,24 @@ class DatasetMapper:
         elif "annotations" in dataset_dict:
             self._transform_annotations(dataset_dict, transforms, image_shape)
         return dataset_dict
+
+    def _read_image(self, sample: dict) -> tuple[np.ndarray, list[T.Transform]]:
+        """The image, and the first transform where it has seen it already."""
+        first = next(iter(self.augmentations.augs), None)
+        if not self.reduced_decoding or type(first) is not T.ResizeShortestEdge or first.interp != Image.BILINEAR:
+            image = utils.read_image(sample["file_name"], format=self.image_format)
+            utils.check_image_size(sample, image)
+            return image, []
+        chosen: list[T.Transform] = []
+
+        def wanted(height: int, width: int) -> tuple[int, int]:
+            stand_in = np.broadcast_to(np.uint8(0), (height, width, 3))  # of the size alone, without pixels
+            utils.check_image_size(sample, stand_in)
+            chosen.append(first.get_transform(stand_in))
+            return getattr(chosen[0], "new_h", height), getattr(chosen[0], "new_w", width)
+
+        image, size = read_resized(sample["file_name"], self.image_format, wanted)
+        return chosen[0].apply_image(image) if image.shape[:2] == size else image, chosen
 
     def _transform_annotations(self, dataset_dict: dict, transforms: T.TransformList, image_shape: tuple) -> None:
         """Replaces the sample's "annotations" by "instances", crowds left out."""
@@ -132,10 +156,20 @@ class DatasetMapper:
 class _MapperInput(T.AugInput):
     """An input whose boxes are made when an augmentation asks for them, which few do."""
 
-    def __init__(self, image: np.ndarray, *, boxes: Callable[[], np.ndarray | None] | None, sem_seg: np.ndarray | None):
+    def __init__(
+        self,
+        image: np.ndarray,
+        *,
+        boxes: Callable[[], np.ndarray | None] | None,
+        sem_seg: np.ndarray | None,
+        applied: Sequence[T.Transform] = (),
+    ):
+        """applied: transforms that the image has seen, and the others have not."""
+        for transform in applied if sem_seg is not None else ():
+            sem_seg = transform.apply_segmentation(sem_seg)
         super().__init__(image, sem_seg=sem_seg)
         self._make_boxes = boxes
-        self._applied: list[T.Transform] = []
+        self._applied: list[T.Transform] = list(applied)
 
     @property
     def boxes(self) -> np.ndarray | None:

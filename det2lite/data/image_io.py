@@ -6,7 +6,7 @@ An image format is a PIL mode ("RGB", "L", ...), or "BGR", or "YUV-BT.601" (floa
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "convert_image_to_rgb",
     "decode_image",
     "read_image",
+    "read_resized",
     "turn_upright",
 ]
 
@@ -44,6 +45,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))  # these swap width and height
 
 
 # of a pixel's value in pictures of more than 8 bits, such as a microscope's: one of these is what the camera had
@@ -75,6 +77,35 @@ def decode_image(file: BinaryIO, name: str, format: str | None = None) -> np.nda
     with _readable_errors(name):
         decoded = _decode(file, format)
     return decoded if isinstance(decoded, np.ndarray) else convert_PIL_to_numpy(decoded, format)
+
+
+def read_resized(
+    file_name: str | os.PathLike, format: str | None, wanted: Callable[[int, int], tuple[int, int]]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """A JPEG file that is to be made much smaller, decoded at 1/2, 1/4 or 1/8 of its size, and resized from there.
+
+    wanted: from the (height, width) of the file to that of the image. Returns the image of this size, and the size of
+    the file; where this is less than twice as large, or no JPEG, the whole image as `read_image` gives it.
+    """
+    with _readable_errors(file_name), PathManager.open(os.fspath(file_name), "rb") as file:
+        start = file.tell()
+        with Image.open(file) as image:
+            method, full = _upright_by(image), image.size
+            turn = slice(None, None, -1 if method in SIDEWAYS else 1)  # of (height, width)
+            size = full[::-1][turn]
+            target = wanted(*size)[turn][::-1]  # (width, height) as the file lies
+            if format in ("BGR", "RGB") and image.mode in ("RGB", "L"):
+                image.draft(image.mode, target)  # changes nothing in other files than JPEG
+            if image.size != full:
+                # the last block of pixels may be cut: the file's edge lies within the last pixel
+                scale = round(full[0] / image.size[0])
+                box = (0, 0, full[0] / scale, full[1] / scale)
+                resized = image.convert("RGB").resize(target, Image.BILINEAR, box=box)
+                upright = resized if method is None else resized.transpose(method)
+                return convert_PIL_to_numpy(upright, format), size
+        file.seek(start)
+        decoded = _decode(file, format)
+    return (decoded if isinstance(decoded, np.ndarray) else convert_PIL_to_numpy(decoded, format)), size
 
 
 def _decode(file: BinaryIO, format: str | None) -> Image.Image | np.ndarray:
