@@ -126,6 +126,8 @@ class ImageHeader(NamedTuple):
 
 def image_header(path: str) -> ImageHeader:
     """Nothing is decoded. Raises OSError, or what a decoder raises, for what is no image."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise OSError(f"{path} is no file")
     with Image.open(path) as image:
         width, height = image.size
         try:
@@ -143,6 +145,8 @@ def image_size(path: str) -> tuple[int, int]:
 
 def read_bytes(path: str) -> bytes:
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise BadValue(f"{path}: no file that can be read")
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from det2lite.data.converters.records import Event
 from det2lite.utils.errors import BadValue
 
-SHOWN = 3  # examples of each kind
+SHOWN = 3  # places of each kind in tables
+KEPT = 1000  # places of each kind that are remembered
 WIDTHS = [40, None, 70]  # of columns, in characters
 
 
@@ -38,14 +39,14 @@ def count_annotation(counts: SplitCounts, annotation: dict) -> None:
 
 @dataclass
 class Tally:
-    """How often something happened, and the first few places."""
+    """How often something happened, and the first places."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, where: str) -> None:
         self.count += 1
-        if len(self.examples) < SHOWN and where not in self.examples:
+        if len(self.examples) < KEPT and where not in self.examples:
             self.examples.append(where)
 
 
@@ -92,10 +93,13 @@ class ConversionReport:
         """For a JSON file."""
         counts = {name: vars(count) for name, count in self.counts.items()}
         tallies = {"skipped": self.skipped, "notes": self.notes}
-        listed = {key: {kind: vars(entry) for kind, entry in value.items()} for key, value in tallies.items()}
+        listed = {
+            key: {kind: {"count": entry.count, "examples": entry.examples[:SHOWN]} for kind, entry in value.items()}
+            for key, value in tallies.items()
+        }
         return {"source": self.source, "classes": self.class_names, "counts": counts, **listed}
 
     def _shown(self, entry: Tally) -> str:
         """The examples, paths being relative to the data set's folder."""
-        examples = [example.replace(f"{self.folder}{os.sep}", "") for example in entry.examples]
+        examples = [example.replace(f"{self.folder}{os.sep}", "") for example in entry.examples[:SHOWN]]
         return ", ".join(examples) + (", ..." if entry.count > len(examples) else "")

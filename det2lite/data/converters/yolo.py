@@ -99,6 +99,9 @@ def plan(tree: Tree, class_key: str | None) -> Plan:
     jobs: dict[str, list[YoloJob]] = {}
     for file in tree.images:
         jobs.setdefault(split_of(file), []).append(_job(tree.path(file)))
+    for file in tree.with_extension(".yaml", ".yml"):
+        if "/" not in file:
+            _read_yaml(tree.path(file))  # one that is broken is no reason to go on without it
     classes = next((file for file in _CLASS_LISTS if file in tree.files), None)
     classes = classes or next((file for file in tree.files if file.endswith(("/classes.txt", ".names"))), None)
     result = Plan(jobs, read, read_names(tree.path(classes)) if classes else None)
@@ -120,12 +123,16 @@ def _swapped(stem: str, old: str, new: str) -> str:
 
 def _note_labels_left_over(tree: Tree, result: Plan) -> None:
     """Label files whose image is not there, and those that several images share."""
-    images_of: dict[str, list[str]] = {}
-    for jobs in result.jobs.values():
+    images_of: dict[str, dict[str, None]] = {}
+    split_of_image: dict[str, str] = {}
+    for split, jobs in result.jobs.items():
         for job in jobs:
             label = next((label for label in job.labels if os.path.isfile(label)), None)
             if label:
-                images_of.setdefault(os.path.normcase(label), []).append(job.image)
+                images_of.setdefault(os.path.normcase(label), {})[job.image] = None
+            other = split_of_image.setdefault(job.image, split)
+            if other != split:
+                result.notes.append(Event(f"image of split {split} that is in {other} too", job.image))
     for label, images in images_of.items():
         if len(images) > 1:
             result.notes.append(Event("label file of several images, which all get its objects", label))

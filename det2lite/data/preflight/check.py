@@ -17,7 +17,7 @@ BOX_TEXTS = {
     "negative": ("negative-box", "bbox {box} has a negative side"),
     "empty": ("empty-box", "bbox {box} has no area"),
     "outside": ("box-outside", "bbox {box} lies outside the image of {size}"),
-    "beyond": ("box-beyond-edge", "bbox {box} reaches {far:.1f} pixels beyond the image of {size}"),
+    "beyond": ("box-beyond-edge", "bbox {box} reaches {far} pixels beyond the image of {size}"),
 }
 
 
@@ -59,6 +59,10 @@ def check_box_layout(columns: Columns) -> tuple[list[Finding], Columns]:
     return [], columns
 
 
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 1e6 else f"{value:.3g}"
+
+
 def check_boxes(content: Content, columns: Columns) -> Iterator[Finding]:
     """Boxes without area, outside, or beyond the edge of their images."""
     sizes = columns.box_sizes
@@ -69,4 +73,4 @@ def check_boxes(content: Content, columns: Columns) -> Iterator[Finding]:
             box = "[" + ", ".join(f"{value:g}" for value in columns.boxes[row]) + "]"
             size = " x ".join(f"{value:g}" for value in sizes[row])
             place = place_of(content.annotations[row], columns, content, row)
-            yield finding(kind, text.format(box=box, size=size, far=far[row]), **place)
+            yield finding(kind, text.format(box=box, size=size, far=_short(far[row])), **place)

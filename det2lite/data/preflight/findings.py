@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "duplicate-annotation": Kind("warning", "remove one of them"),
     "image-without-annotations": Kind("info", "right for a picture of nothing, else label it"),
     "class-imbalance": Kind("info", "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler evens it out"),
+    "broken-annotation-file": Kind("error", "correct it; `det2lite convert --skip-broken` leaves it out"),
     "conversion": Kind("warning", "see `det2lite convert`, which leaves it out too"),
     # boxes
     "xyxy-boxes": Kind("error", "write x, y, width, height; `--fix` converts them"),

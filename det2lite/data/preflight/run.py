@@ -38,6 +38,8 @@ def check_sources(
     copies; then errors are those that the copies still have. See `find_source` for `data` and `images`.
     """
     sources = find_source(data, images, need_images=not quick)
+    if not any(source.content.images for source in sources):
+        raise BadValue(f"{data}: no images in it, so there is nothing to check; is it the right file?")
     targets = {} if output is None else _copy_paths(sources, output)
     _refuse_what_is_there(sources, [*targets.values(), json_file], overwrite)
     nproc = nproc or _cores()

@@ -13,7 +13,7 @@ import numpy as np
 
 from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
 from det2lite.data.preflight.content import Content, content_of, file_name_of, read_content
-from det2lite.data.preflight.findings import Finding, finding
+from det2lite.data.preflight.findings import Finding
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, MissingFile, close_names
 
@@ -80,6 +80,7 @@ def find_image_root(json_file: str, content: Content) -> str | None:
 def _from_folder(folder: str, images: str | None) -> Iterator[Source]:
     from det2lite.data.converters import recognise_layout  # a training that checks its samples needs none of it
     from det2lite.data.converters.conversion import read_as_coco
+    from det2lite.data.preflight.left_out import findings_of
 
     layout = recognise_layout(folder)
     logger.info("%s is %s: %s", folder, layout.title, layout.evidence)
@@ -87,9 +88,8 @@ def _from_folder(folder: str, images: str | None) -> Iterator[Source]:
         for ((json_file, root),) in layout.plan.jobs.values():
             yield Source(json_file, read_content(json_file), images or root, json_file)
         return
-    contents, report = read_as_coco(layout, skip_broken=True)
-    left_out = [finding("conversion", f"{kind}: {n.count} x, the first: {n.examples[0]}") for kind, n in
-                [*report.skipped.items(), *report.notes.items()]]  # fmt: skip
+    contents, report = read_as_coco(layout, skip_broken=True, skip_unknown=True)
+    left_out = [*findings_of(report)]
     for split, (content, root) in contents.items():
         name = os.path.join(folder, split)
         yield Source(name, content_of(content, name), images or root, found=left_out)

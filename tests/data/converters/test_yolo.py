@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from det2lite.data.converters import recognise_layout
@@ -137,3 +139,25 @@ def test_broken_and_missing_images(yolo, put):
     contents, report = convert(yolo)
     assert report.skipped["object of an image file cannot be read"].count == 2
     assert contents["train"]["annotations"] == []
+
+
+def test_one_folder_for_two_splits(tmp_path, put):
+    """Its images are in both; that is said, and not that label files have several images."""
+    put("images/a.jpg", (20, 10)), put("labels/a.txt", "0 .5 .5 .5 .5")
+    put("data.yaml", "train: images\nval: images\nnames: [cat]\n")
+    _, report = read_as_coco(recognise_layout(tmp_path))
+    assert {kind: entry.count for kind, entry in report.notes.items()} == {"image of split val that is in train too": 1}
+
+
+def test_a_broken_data_yaml_is_said(tmp_path, put):
+    put("images/a.jpg", (20, 10)), put("labels/a.txt", "0 .5 .5 .5 .5")
+    put("data.yaml", "train: images\nnames: !!python/object/apply:os.system [ls]\n")
+    with pytest.raises(BadValue, match="data.yaml: line 2: not YAML"):
+        recognise_layout(tmp_path)
+
+
+def test_pipes_are_not_waited_for(tmp_path, put):
+    put("images/a.jpg", (20, 10)), put("labels/a.txt", "0 .5 .5 .5 .5"), put("classes.txt", "cat")
+    os.mkfifo(tmp_path / "images/b.jpg")
+    _, report = read_as_coco(recognise_layout(tmp_path))
+    assert report.skipped["image file cannot be read"].examples == [str(tmp_path / "images/b.jpg")]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from det2lite.cli.main import main
 from det2lite.data.preflight import KINDS, check_content, pixels
 from det2lite.data.preflight.content import content_of, read_content
 from det2lite.utils.errors import UserError
@@ -126,7 +127,8 @@ def test_several_processes_find_the_same(tmp_path, monkeypatch):
 
 def test_every_kind_is_planted_somewhere():
     planted_kinds = {name.split()[0] for name in (*planted.ENTRY_FAULTS, *planted.FILE_FAULTS)}
-    others = {"duplicate-image-id", "duplicate-file-name", "duplicate-category-name", "class-imbalance", "conversion"}
+    others = {"duplicate-image-id", "duplicate-file-name", "duplicate-category-name", "class-imbalance", "conversion",
+              "broken-annotation-file"}  # fmt: skip
     assert planted_kinds | others | {"xyxy-boxes", "relative-boxes"} == set(KINDS)
 
 
@@ -189,3 +191,36 @@ def test_strange_entries_end_as_findings():
     assert {"missing-field", "not-a-number"} <= {f.kind for f in report.findings}
     json.dumps(report.as_dict(), default=str)
     assert check({"images": []}).findings == []
+
+
+def test_faults_that_a_converter_meets_are_findings_with_their_places(tmp_path, capsys):
+    """A folder in YOLO's layout: each fault is an error with its file, not a note of the conversion."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for name in ("right", "class", "line", "broken", "flat"):
+        planted.Image.new("RGB", (60, 50)).save(tmp_path / f"images/{name}.jpg")
+        (tmp_path / f"labels/{name}.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "labels/class.txt").write_text("7 .5 .5 .2 .2\n")
+    (tmp_path / "labels/line.txt").write_text("0 .5 .5 .2\n")
+    (tmp_path / "labels/flat.txt").write_text("0 .5 .5 .2 0\n")
+    (tmp_path / "images/broken.jpg").write_text("no image")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]\n")
+    assert main(["check", str(tmp_path), "--nproc", "1", "--max", "9", "--json", str(tmp_path / "found.json")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    for start, word in (
+        ("error: unreadable-image: images/broken.jpg: ", "cannot be read"),
+        ("error: broken-annotation-file: labels/line.txt: line 1: 3 numbers", "--skip-broken"),
+        ("error: unknown-category: number 7 in images/class.jpg: ", "not in the class list"),
+        ("warning: empty-box: flat.jpg: 0 ", "shape without area"),
+    ):
+        assert sum(line.startswith(start) and word in line for line in lines) == 1, start
+    (report,) = json.loads((tmp_path / "found.json").read_text())
+    assert report["counts"]["error"] == 3
+    assert main(["check", str(tmp_path), "--quick", "--fix", "--output", str(tmp_path / "out")]) == 0
+
+
+def test_nothing_to_check(tmp_path, capsys):
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(SystemExit, match="1"):
+        main(["check", str(tmp_path / "a.json"), "--quick"])
+    assert "a.json: no images in it, so there is nothing to check" in capsys.readouterr().err
