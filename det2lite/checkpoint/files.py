@@ -20,6 +20,11 @@ from det2lite.utils.safe_pickle import load_pickle, torch_globals, without_place
 
 logger = logging.getLogger(__name__)
 
+
+class MissingCheckpoint(MissingFile, AssertionError):
+    """A checkpoint file that is not there; callers of Detectron2 expect a failed assertion."""
+
+
 _ZIP_MAGIC = b"PK\x03\x04"  # what torch.save has written since 1.6
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel and torch.compile
 
@@ -34,7 +39,7 @@ def local_file(path: str, path_manager: Any = PathManager) -> str:
         return path
     local = path_manager.get_local_path(path)
     if not os.path.isfile(local):
-        raise MissingFile(f"no checkpoint file {path}; check MODEL.WEIGHTS")
+        raise MissingCheckpoint(f"no checkpoint file {path}; check MODEL.WEIGHTS")
     return local
 
 

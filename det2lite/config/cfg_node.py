@@ -9,9 +9,14 @@ from yacs.config import CfgNode as YacsNode
 
 from det2lite.config.versions import CURRENT_VERSION, guess_version, rename_keys
 from det2lite.config.yaml_reader import load_config_file, parse_yaml
-from det2lite.utils.errors import BadValue, UnknownName, close_names
+from det2lite.utils.errors import BadValue, UnknownName, UserError, close_names
 
-NUMBER_OR_WORD = ("MODEL.NUM_CLASSES",)  # keys whose values are of several types; who reads them checks them
+# keys whose values are of several types; who reads them checks them
+NUMBER_OR_WORD = ("MODEL.NUM_CLASSES", "SOLVER.IMS_PER_BATCH")
+
+
+class ComputedTwice(UserError, KeyError):
+    """A computed key is given a second, different value."""
 
 
 class CfgNode(YacsNode):
@@ -21,6 +26,14 @@ class CfgNode(YacsNode):
         if name in self:
             return self[name]
         raise AttributeError(f"no config key {name!r}{close_names(name, self)}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keys that begin with COMPUTED_ follow from others: they are set once, to another value never again."""
+        if name.startswith("COMPUTED_") and name in self:
+            if self[name] == value:
+                return
+            raise ComputedTwice(f"{name} is {_shown(self[name])} already and cannot become {_shown(value)}")
+        super().__setattr__(name, value)
 
     def merge_from_file(self, cfg_filename: str, allow_unsafe: bool = True) -> None:
         """Merges a YAML file and its bases into this node.

@@ -1,7 +1,7 @@
 """The default config, and the one that code may read where none is handed to it."""
 
 from det2lite.config.cfg_node import CfgNode
-from det2lite.config.configurable import configurable
+from det2lite.config.configurable import configurable, explicit_arguments, has_config
 from det2lite.config.defaults import _C
 from det2lite.config.versions import downgrade_config, upgrade_config
 
@@ -16,6 +16,9 @@ __all__ = [
 ]
 
 global_cfg = CfgNode()
+
+# names in Detectron2 of what decorators of projects are made of
+_get_args_from_config, _called_with_cfg = explicit_arguments, has_config
 
 
 def get_cfg() -> CfgNode:

@@ -38,7 +38,7 @@ def _configurable_init(init: Callable) -> Callable:
             raise AttributeError(f"{type(self).__name__} has a @configurable __init__ but no classmethod from_config")
         if not inspect.ismethod(reader):
             raise TypeError(f"{type(self).__name__}.from_config must be a classmethod")
-        if _has_config(args, kwargs):
+        if has_config(*args, **kwargs):
             init(self, **explicit_arguments(reader, *args, **kwargs))
         else:
             init(self, *args, **kwargs)
@@ -49,7 +49,7 @@ def _configurable_init(init: Callable) -> Callable:
 def _configurable_function(function: Callable, *, from_config: Callable) -> Callable:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if _has_config(args, kwargs):
+        if has_config(*args, **kwargs):
             return function(**explicit_arguments(from_config, *args, **kwargs))
         return function(*args, **kwargs)
 
@@ -57,7 +57,8 @@ def _configurable_function(function: Callable, *, from_config: Callable) -> Call
     return wrapped
 
 
-def _has_config(args: tuple, kwargs: dict[str, Any]) -> bool:
+def has_config(*args: Any, **kwargs: Any) -> bool:
+    """Whether a call with these arguments is one with a config."""
     return (bool(args) and _is_config(args[0])) or _is_config(kwargs.get("cfg"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from det2lite.data.data_root import DataPath
-from det2lite.utils.errors import UnknownName, UserError, WrongKind, close_names
+from det2lite.utils.errors import BadValue, UnknownName, UserError, WrongKind, close_names
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class _MetadataCatalog(UserDict):
 
     def get(self, name: str) -> Metadata:
         if not isinstance(name, str) or not name:
-            raise UnknownName(f"metadata is kept by the name of a data set, not by {name!r}")
+            raise BadValue(f"metadata is kept by the name of a data set, not by {name!r}")
         if name not in self.data:
             self[name] = Metadata(name=name)
         return self[name]

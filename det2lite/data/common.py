@@ -102,6 +102,8 @@ class SerializedList(Sequence):
         return pickle.loads(memoryview(self._bytes[start : int(self._ends[index])].numpy()))
 
 
+NumpySerializedList = TorchSerializedList = _TorchSerializedList = SerializedList  # its names in Detectron2
+
 _default_serialize: Callable[[Sequence[Any]], Sequence[Any]] = SerializedList
 
 

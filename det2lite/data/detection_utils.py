@@ -24,6 +24,7 @@ from det2lite.data.image_io import (
     convert_image_to_rgb,
     convert_PIL_to_numpy,
     read_image,
+    turn_upright,
 )
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, UserError
@@ -49,6 +50,9 @@ __all__ = [
     "read_image",
     "xyxy_boxes",
 ]
+
+
+_apply_exif_orientation = turn_upright  # its name in Detectron2
 
 
 class CropDoesNotFit(UserError, AssertionError):

@@ -97,6 +97,9 @@ def find_free_port() -> int:
         return sock.getsockname()[1]
 
 
+_find_free_port = find_free_port  # its name in Detectron2, which scripts that start processes themselves import
+
+
 def place_from_environment(environ: Mapping[str, str], *, alone: bool) -> Place | None:
     """This process's place as torchrun or srun gave it; None when neither started several processes.
 

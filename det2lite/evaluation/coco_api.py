@@ -4,14 +4,18 @@ import contextlib
 import copy
 import datetime
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from pycocotools.cocoeval import COCOeval
 
 from det2lite.evaluation.coco_numbers import CocoScores, summary_lines, summary_stats
+from det2lite.structures import BoxMode, RotatedBoxes, pairwise_iou_rotated
+from det2lite.utils.errors import BadCall
 
-__all__ = ["COCOevalMaxDets", "COCOeval_opt"]
+__all__ = ["COCOevalMaxDets", "COCOeval_opt", "RotatedCOCOeval"]
 
 _PARAMETERS = ("imgIds", "catIds", "iouThrs", "recThrs", "maxDets", "areaRng", "areaRngLbl")
 
@@ -111,6 +115,74 @@ class COCOevalMaxDets(COCOeval):
         )
         self.stats = summary_stats(scores)
         print("\n".join(summary_lines(scores)))
+
+
+class RotatedCOCOeval(COCOeval):
+    """COCOeval of boxes XYWHA (centre, degrees counter-clockwise), or XYWH for upright ones; none may be a crowd."""
+
+    @staticmethod
+    def boxlist_to_tensor(boxlist: Sequence[Sequence[float]], output_box_dim: int) -> torch.Tensor:
+        """(N, output_box_dim) boxes of 4 or 5 numbers each. Raises `BadCall` for another length."""
+        boxes = [list(map(float, box)) for box in boxlist]
+        if any(len(box) not in (4, output_box_dim) for box in boxes):
+            raise BadCall(f"boxes have 4 or {output_box_dim} numbers, got {sorted({len(box) for box in boxes})}")
+        if output_box_dim == 5:
+            boxes = [BoxMode.convert(b, BoxMode.XYWH_ABS, BoxMode.XYWHA_ABS) if len(b) == 4 else b for b in boxes]
+        return torch.tensor(boxes, dtype=torch.float32).reshape(-1, output_box_dim)
+
+    def compute_iou_dt_gt(self, dt: Sequence, gt: Sequence, is_crowd: Sequence[int]) -> np.ndarray:
+        """(D, G) IoU of boxes."""
+        if any(is_crowd):
+            raise BadCall("rotated boxes are evaluated without crowds")
+        boxes = [RotatedBoxes(self.boxlist_to_tensor(boxlist, 5)) for boxlist in (dt, gt)]
+        return pairwise_iou_rotated(*boxes).double().numpy()
+
+    def computeIoU(self, imgId: Any, catId: Any) -> np.ndarray | list:
+        """(D, G) IoU of the best-scored detections of an image with its objects; [] where there are neither."""
+        categories = [catId] if self.params.useCats else self.params.catIds
+        found, objects = (
+            [entry for category in categories for entry in entries[imgId, category]]
+            for entries in (self._dts, self._gts)
+        )
+        if not found and not objects:
+            return []
+        order = np.argsort([-entry["score"] for entry in found], kind="mergesort")[: self.params.maxDets[-1]]
+        boxes = [found[i]["bbox"] for i in order], [entry["bbox"] for entry in objects]
+        return self.compute_iou_dt_gt(*boxes, [int(entry["iscrowd"]) for entry in objects])
+
+
+def _evaluate_predictions_on_coco(
+    coco_gt: Any,
+    coco_results: list[dict],
+    iou_type: str,
+    kpt_oks_sigmas: Sequence[float] | None = None,
+    cocoeval_fn: type[COCOeval] = COCOeval_opt,
+    img_ids: Sequence[Any] | None = None,
+    max_dets_per_image: Sequence[int] | None = None,
+) -> COCOeval:
+    """Results (COCO's format, at least one) evaluated against pycocotools' `coco_gt`; evaluators of projects call it.
+
+    max_dets_per_image: three limits, [1, 10, 100] by default. Returns the evaluation, summarised and printed.
+    """
+    if not coco_results:
+        raise BadCall("there are no results to evaluate")
+    if iou_type == "segm":
+        coco_results = [{key: value for key, value in result.items() if key != "bbox"} for result in coco_results]
+    limits = [1, 10, 100] if max_dets_per_image is None else list(max_dets_per_image)
+    if len(limits) < 3:
+        raise BadCall(f"max_dets_per_image is three limits, such as [1, 10, 100], got {limits}")
+    cls = cocoeval_fn if limits[2] == 100 else COCOevalMaxDets
+    evaluation = cls(coco_gt, coco_gt.loadRes(coco_results), iou_type)
+    if iou_type != "keypoints":
+        evaluation.params.maxDets = limits
+    elif kpt_oks_sigmas:
+        evaluation.params.kpt_oks_sigmas = np.array(kpt_oks_sigmas)
+    if img_ids is not None:
+        evaluation.params.imgIds = list(img_ids)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation
 
 
 def _complete(dataset: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("COCOeval_opt", "COCOevalMaxDets"):
+    if name in ("COCOeval_opt", "COCOevalMaxDets", "_evaluate_predictions_on_coco"):
         return getattr(importlib.import_module("det2lite.evaluation.coco_api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -9,6 +9,7 @@ from det2lite.data import MetadataCatalog
 from det2lite.data.datasets.pascal_voc import read_voc_image_names, read_voc_objects
 from det2lite.evaluation.coco_numbers import per_category_table
 from det2lite.evaluation.evaluator import DatasetEvaluator
+from det2lite.evaluation.pascal_voc_files import parse_rec, voc_ap, voc_eval
 from det2lite.evaluation.pascal_voc_numbers import VocBoxes, average_precision, match_detections
 from det2lite.evaluation.to_host import to_host
 from det2lite.utils import comm
@@ -16,7 +17,7 @@ from det2lite.utils.errors import BadValue
 from det2lite.utils.file_io import PathManager
 from det2lite.utils.logger import create_small_table
 
-__all__ = ["PascalVOCDetectionEvaluator"]
+__all__ = ["PascalVOCDetectionEvaluator", "parse_rec", "voc_ap", "voc_eval"]
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["VocBoxes", "VocMatches", "average_precision", "match_detections"]
+__all__ = [
+    "VocBoxes",
+    "VocMatches",
+    "area_below",
+    "average_precision",
+    "match_detections",
+    "right_and_counted",
+]
 
 
 @dataclass
@@ -67,13 +74,22 @@ def average_precision(matches: VocMatches, num_objects: int, iou_threshold: floa
     """
     if num_objects == 0:
         return float("nan")
+    right, counts = right_and_counted(matches, iou_threshold)
+    num_right, num_counted = np.cumsum(right[counts]), np.arange(1, counts.sum() + 1)
+    return area_below(num_right / num_objects, num_right / num_counted, eleven_points=eleven_points)
+
+
+def right_and_counted(matches: VocMatches, iou_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) bool of detections, best first: which find an object, and which count at all; see `average_precision`."""
     covers = matches.overlap > iou_threshold
     right = np.zeros(len(covers), bool)
     regular = np.flatnonzero(covers & ~matches.difficult)
     right[regular[np.unique(matches.object[regular], return_index=True)[1]]] = True
-    counts = ~(covers & matches.difficult)
-    num_right, num_counted = np.cumsum(right[counts]), np.arange(1, counts.sum() + 1)
-    recall, precision = num_right / num_objects, num_right / num_counted
+    return right, ~(covers & matches.difficult)
+
+
+def area_below(recall: np.ndarray, precision: np.ndarray, *, eleven_points: bool) -> float:
+    """AP 0..1 of a curve (N,), recall ascending; eleven_points: see `average_precision`."""
     # the best precision at this recall or a higher one
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     if eleven_points:

@@ -1,5 +1,6 @@
 """COCO's metrics for rotated boxes."""
 
+import importlib
 import math
 import warnings
 from collections.abc import Sequence
@@ -11,7 +12,13 @@ from det2lite.evaluation.coco_numbers import CocoScores, compute_scores
 from det2lite.structures import BoxMode, Instances
 from det2lite.utils.errors import BadValue
 
-__all__ = ["RotatedCOCOEvaluator"]
+__all__ = ["RotatedCOCOEvaluator", "RotatedCOCOeval"]  # noqa: F822 - the latter is handed on by __getattr__
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RotatedCOCOeval":
+        return getattr(importlib.import_module("det2lite.evaluation.coco_api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _RotatedGroundTruth(CocoGroundTruth):

@@ -14,7 +14,7 @@ from torch.jit import _recursive, _state
 from det2lite import structures
 from det2lite.structures import Instances
 
-__all__ = ["patch_instances", "to_instances"]
+__all__ = ["is_scripted", "patch_instances", "to_instances"]
 
 _numbers = itertools.count()
 
@@ -147,6 +147,11 @@ def patch_instances(fields: dict[str, Any]) -> Iterator[type]:
         if "_jit_override_qualname" in vars(Instances):
             del Instances._jit_override_qualname
         _forget_compiled()
+
+
+def is_scripted(value: Any) -> bool:
+    """Whether this is what stands for `Instances` in TorchScript, not an `Instances`."""
+    return not isinstance(value, Instances) and hasattr(value, "field_names")
 
 
 def to_instances(scripted: Any) -> Instances:

@@ -7,7 +7,24 @@ from torch import nn
 from torch.nn.modules.utils import _pair
 from torchvision.ops import deform_conv2d
 
-__all__ = ["DeformConv", "ModulatedDeformConv"]
+__all__ = ["DeformConv", "ModulatedDeformConv", "deform_conv", "modulated_deform_conv"]
+
+
+def deform_conv(
+    input, offset, weight, stride=1, padding=0, dilation=1, groups=1, deformable_groups=1, im2col_step=64
+) -> torch.Tensor:
+    """Deformable convolution of `input (N, C, H, W)` as a function; see `DeformConv`.
+
+    How many groups there are the shapes of `weight` and `offset` say. im2col_step: of no use to torchvision's operator.
+    """
+    return deform_conv2d(input, offset, weight, None, _pair(stride), _pair(padding), _pair(dilation))
+
+
+def modulated_deform_conv(
+    input, offset, mask, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, deformable_groups=1
+) -> torch.Tensor:
+    """`deform_conv` with weighted sampling points; see `ModulatedDeformConv`."""
+    return deform_conv2d(input, offset, weight, bias, _pair(stride), _pair(padding), _pair(dilation), mask)
 
 
 class _DeformConvBase(nn.Module):

@@ -39,6 +39,11 @@ def cat(tensors: List[torch.Tensor], dim: int = 0):  # noqa: UP006
     return torch.cat(tensors, dim)
 
 
+def check_if_dynamo_compiling() -> bool:
+    """Whether `torch.compile` is reading the code that asks."""
+    return torch.compiler.is_compiling()
+
+
 def empty_input_loss_func_wrapper(loss_func: Callable) -> Callable:
     """A mean-reduced loss that is 0, not NaN, for an empty target; the 0 depends on the input for the graph's sake."""
 

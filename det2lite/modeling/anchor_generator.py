@@ -7,6 +7,8 @@ from det2lite.modeling.priors.anchors import (
     BufferList,
     DefaultAnchorGenerator,
     RotatedAnchorGenerator,
+    _create_grid_offsets,
+    _per_feature,
     build_anchor_generator,
 )
 from det2lite.structures import Boxes, RotatedBoxes
@@ -19,7 +21,10 @@ __all__ = [
     "RotatedAnchorGenerator",
     "RotatedBoxes",
     "ShapeSpec",
+    "_create_grid_offsets",
     "build_anchor_generator",
     "configurable",
     "move_device_like",
 ]
+
+_broadcast_params = _per_feature  # its name in Detectron2, which generators of projects import

@@ -77,13 +77,15 @@ class LRMultiplier(LRScheduler):
         return [base_lr * multiplier for base_lr in self.base_lrs]
 
 
-def _warmup_factor(iteration: int, factor: float, iters: int, method: str) -> float:
-    if iteration >= iters:
+def _get_warmup_factor_at_iter(method: str, iter: int, warmup_iters: int, warmup_factor: float) -> float:
+    """By what the learning rate is multiplied in iteration `iter`; projects import it for schedules of their own."""
+    _check_warmup_method(method)
+    if iter >= warmup_iters:
         return 1.0
     if method == "constant":
-        return factor
-    progress = iteration / iters
-    return factor * (1 - progress) + progress
+        return warmup_factor
+    progress = iter / warmup_iters
+    return warmup_factor * (1 - progress) + progress
 
 
 def _warn_deprecated(name: str) -> None:
@@ -115,7 +117,9 @@ class WarmupMultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        warmup = _warmup_factor(self.last_epoch, self.warmup_factor, self.warmup_iters, self.warmup_method)
+        warmup = _get_warmup_factor_at_iter(
+            self.warmup_method, self.last_epoch, self.warmup_iters, self.warmup_factor
+        )
         decay = self.gamma ** bisect_right(self.milestones, self.last_epoch)
         return [base_lr * warmup * decay for base_lr in self.base_lrs]
 
@@ -144,6 +148,8 @@ class WarmupCosineLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        warmup = _warmup_factor(self.last_epoch, self.warmup_factor, self.warmup_iters, self.warmup_method)
+        warmup = _get_warmup_factor_at_iter(
+            self.warmup_method, self.last_epoch, self.warmup_iters, self.warmup_factor
+        )
         decay = 0.5 * (1.0 + math.cos(math.pi * self.last_epoch / self.max_iters))
         return [base_lr * warmup * decay for base_lr in self.base_lrs]

@@ -214,6 +214,11 @@ def pairwise_point_box_distance(points: torch.Tensor, boxes: Boxes) -> torch.Ten
     return torch.stack([x - x0, y - y0, x1 - x, y1 - y], dim=2)
 
 
+def matched_boxlist_iou(boxes1: Boxes, boxes2: Boxes) -> torch.Tensor:
+    """`matched_pairwise_iou` under its older name."""
+    return matched_pairwise_iou(boxes1, boxes2)
+
+
 def matched_pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> torch.Tensor:
     """(N,) intersection over union of the boxes at the same position of two lists of equal length."""
     assert len(boxes1) == len(boxes2), f"boxlists should have the same number of entries, got {boxes1}, {boxes2}"

@@ -70,6 +70,13 @@ class RotatedBoxes(Boxes):
         assert chosen.dim() == 2, f"indexing RotatedBoxes with {item} does not give a matrix"
         return RotatedBoxes(chosen)
 
+    def __len__(self) -> int:  # TorchScript knows no base classes
+        return self.tensor.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.tensor.device
+
     def __repr__(self) -> str:
         return "RotatedBoxes(" + str(self.tensor) + ")"
 

@@ -112,6 +112,9 @@ def _cpu_group() -> dist.ProcessGroup:
     return _gloo_beside(world) if dist.get_backend() == dist.Backend.NCCL else world
 
 
+_get_global_gloo_group = _cpu_group  # its name in Detectron2
+
+
 def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
     """The `data` (anything that pickles) of every process, in the order of ranks."""
     if get_world_size() == 1:

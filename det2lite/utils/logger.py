@@ -122,6 +122,16 @@ def setup_logger(
     return logger
 
 
+def _log_api_usage(identifier: str) -> None:
+    """Tells PyTorch's usage log, which is off unless somebody listens, that a part is used; copies of builders call it.
+
+    identifier: such as "modeling.meta_arch.MyModel".
+    """
+    import torch
+
+    torch._C._log_api_usage_once(f"det2lite.{identifier}")
+
+
 def create_small_table(small_dict: Mapping[str, Any]) -> str:
     """A table of one row, with the keys as header: for a few numbers, shown with 3 decimals."""
     from tabulate import tabulate

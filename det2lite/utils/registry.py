@@ -29,6 +29,16 @@ class Registry(fvcore.common.registry.Registry):
         return iter(self._obj_map.items())
 
 
+def _convert_target_to_string(target: Any) -> str:
+    """The shortest dotted path at which `locate` finds a class or function: packages often hand on what is below."""
+    parts = target.__module__.split(".")
+    for count in range(1, len(parts)):
+        short = ".".join([*parts[:count], target.__qualname__])
+        if pydoc.locate(short) is target:
+            return short
+    return f"{target.__module__}.{target.__qualname__}"
+
+
 def locate(name: str) -> Any:
     """The object at a dotted path such as `"package.module.Class"`. Raises `UnknownName`."""
     found = pydoc.locate(name)

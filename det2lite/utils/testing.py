@@ -74,8 +74,10 @@ def assert_instances_allclose(
     """Raises AssertionError unless both `Instances` have the same size, fields and values.
 
     rtol: of floating-point fields, as a part of the field's largest magnitude. size_as_tensor: image sizes may be
-    tensors, as traced models return them.
+    tensors, as traced models return them. What a scripted model returns is converted first.
     """
+    is_scripted = importlib.import_module("det2lite.export.instances").is_scripted
+    input, other = (convert_scripted_instances(i) if is_scripted(i) else i for i in (input, other))
     msg = f"{msg}: " if msg else ""
     sizes = [tuple(i.image_size) for i in (input, other)]
     if size_as_tensor:
@@ -132,6 +134,12 @@ def unregister_custom_op_onnx_export(opname: str, opset_version: int, min_versio
     """Takes back `register_custom_op_onnx_export` with the same arguments."""
     if not min_torch_version(min_version):
         torch.onnx.unregister_custom_op_symbolic(opname, opset_version)
+
+
+skipIfOnCPUCI = unittest.skipIf(
+    bool(os.environ.get("CI")) and not torch.cuda.is_available(), "takes too long on the CPU for continuous integration"
+)
+"""Decorator of a test that is slow on the CPU."""
 
 
 def skipIfUnsupportedMinOpsetVersion(min_opset_version: int, current_opset_version: int | None = None) -> Callable:

@@ -148,8 +148,9 @@ def test_full_disk_behind_torch_save(tmp_path, monkeypatch):
 
 def test_missing_files_are_named(tmp_path):
     checkpointer = DetectionCheckpointer(linear(), str(tmp_path))
-    with pytest.raises(MissingFile, match=r"none\.pth"):
+    with pytest.raises(MissingFile, match=r"none\.pth") as missing:
         checkpointer.load(str(tmp_path / "none.pth"))
+    assert isinstance(missing.value, AssertionError)  # what fvcore raises
     checkpointer.tag_last_checkpoint("gone.pth")
     with pytest.raises(MissingFile, match=r"last_checkpoint names 'gone\.pth'"):
         checkpointer.resume_or_load("")

@@ -153,6 +153,15 @@ def test_user_keys_clone_freeze_pickle():
         cfg.OUTPUT_DIR = "x"
 
 
+def test_computed_keys_are_set_once():
+    cfg = get_cfg()
+    cfg.COMPUTED_SIZE = 3
+    cfg.COMPUTED_SIZE = 3
+    with pytest.raises(KeyError, match="COMPUTED_SIZE is int '3' already"):
+        cfg.COMPUTED_SIZE = 4
+    assert cfg.COMPUTED_SIZE == 3
+
+
 def test_attribute_errors_help():
     with pytest.raises(AttributeError, match="did you mean 'WEIGHTS'"):
         get_cfg().MODEL.WEIGTHS  # noqa: B018

@@ -105,8 +105,9 @@ def test_metadata_catalog():
         catalog.remove("b")
     catalog.remove("a")
     assert catalog.list() == []
-    with pytest.raises(KeyError):
-        catalog.get("")
+    for name in ("", None):
+        with pytest.raises(AssertionError, match="by the name of a data set"):
+            catalog.get(name)
 
 
 def test_data_paths_follow_the_environment(monkeypatch):

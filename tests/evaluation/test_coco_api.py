@@ -2,9 +2,10 @@ import copy
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
 from det2lite.evaluation import coco_evaluation
-from det2lite.evaluation.coco_api import COCOeval_opt, COCOevalMaxDets
+from det2lite.evaluation.coco_api import COCOeval_opt, COCOevalMaxDets, RotatedCOCOeval
 
 
 def same(found, expected):
@@ -94,3 +95,48 @@ def test_names_are_found_where_detectron2_has_them():
     assert coco_evaluation.COCOeval_opt is COCOeval_opt and coco_evaluation.COCOevalMaxDets is COCOevalMaxDets
     with pytest.raises(AttributeError, match="Nothing"):
         _ = coco_evaluation.Nothing
+
+
+def test_evaluation_of_projects(random_coco, pycocotools_reference):
+    dataset, results = random_coco(4)
+    truth = COCO()
+    truth.dataset = dataset
+    truth.createIndex()
+    found = coco_evaluation._evaluate_predictions_on_coco(truth, copy.deepcopy(results), "segm")
+    assert type(found) is COCOeval_opt
+    same(found, pycocotools_reference(dataset, results, "segm"))
+    few = coco_evaluation._evaluate_predictions_on_coco(
+        truth, copy.deepcopy(results), "bbox", img_ids=[3, 17], max_dets_per_image=[1, 2, 3]
+    )
+    expected = pycocotools_reference(dataset, results, "bbox", cls=COCOevalMaxDets, maxDets=[1, 2, 3], imgIds=[3, 17])
+    assert np.array_equal(few.stats, expected.stats)
+    with pytest.raises(AssertionError, match="three limits"):
+        coco_evaluation._evaluate_predictions_on_coco(truth, results, "bbox", max_dets_per_image=[100])
+    with pytest.raises(AssertionError, match="no results"):
+        coco_evaluation._evaluate_predictions_on_coco(truth, [], "bbox")
+
+
+def test_rotated_evaluation_of_projects(capsys):
+    images, categories = [{"id": 1, "height": 100, "width": 100}], [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+    boxes = [[50, 50, 40, 20, 30], [10, 10, 10, 10]]  # the second is upright, XYWH
+    annotations = [
+        {"id": i + 1, "image_id": 1, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for i, box in enumerate(boxes)
+    ]
+    truth = COCO()
+    truth.dataset = {"images": images, "categories": categories, "annotations": annotations}
+    truth.createIndex()
+    # found exactly; and with half of its height, an IoU of 0.5
+    found = [[50, 50, 40, 20, 210], [15, 15, 10, 5, 0]]
+    results = [{"image_id": 1, "category_id": 1, "bbox": box, "score": 0.9 - i / 10} for i, box in enumerate(found)]
+    evaluation = RotatedCOCOeval(truth, truth.loadRes(results), "bbox")
+    evaluation.evaluate()
+    assert evaluation.ious[1, 1] == pytest.approx(np.array([[1, 0], [0, 0.5]]), abs=1e-6) and evaluation.ious[1, 2] == []
+    evaluation.accumulate()
+    evaluation.params.iouThrs = np.array([0.5])
+    assert evaluation.eval["recall"][0, 0, 0, -1] == pytest.approx(1.0)  # at IoU 0.5
+    assert evaluation.eval["recall"][1, 0, 0, -1] == pytest.approx(0.5)
+    with pytest.raises(AssertionError, match="crowds"):
+        evaluation.compute_iou_dt_gt(found, boxes, [0, 1])
+    with pytest.raises(AssertionError, match="4 or 5 numbers"):
+        evaluation.boxlist_to_tensor([[1, 2, 3]], 5)

@@ -36,7 +36,10 @@ def test_scripted_model_returns_instances_also_when_loaded():
     with patch_instances(FIELDS) as typed:
         with freeze_training_mode(model):
             again = torch.jit.script(model)
-        found = convert_scripted_instances(again(typed.from_instances(objects()), 0.3))
+        scripted_result = again(typed.from_instances(objects()), 0.3)
+        assert_instances_allclose(scripted_result, expected)
+        assert_instances_allclose(expected, scripted_result)
+        found = convert_scripted_instances(scripted_result)
         assert isinstance(found.pred_boxes, Boxes)
         assert_instances_allclose(found, expected)
     assert scripted.training is False and "prim::RaiseException" in str(scripted.graph)

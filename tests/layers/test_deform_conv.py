@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from det2lite.layers import DeformConv, ModulatedDeformConv, get_norm
+from det2lite.layers.deform_conv import deform_conv, modulated_deform_conv
 
 
 def test_without_offset_it_is_a_convolution():
@@ -59,3 +60,15 @@ def test_text():
         "ModulatedDeformConv(in_channels=3, out_channels=10, kernel_size=(3, 3), stride=1, padding=1, "
         "dilation=1, groups=1, deformable_groups=1, bias=True)"
     )
+
+
+def test_functions_are_what_the_modules_do():
+    torch.manual_seed(0)
+    x, offset, mask = torch.rand(2, 4, 6, 7), torch.randn(2, 36, 6, 7), torch.rand(2, 18, 6, 7)
+    plain = DeformConv(4, 6, 3, padding=1, groups=2, deformable_groups=2)
+    found = deform_conv(x, offset, plain.weight, 1, 1, 1, 2, 2)
+    assert torch.equal(found, plain(x, offset))
+    modulated = ModulatedDeformConv(4, 6, 3, padding=1, groups=2, deformable_groups=2)
+    torch.nn.init.normal_(modulated.bias)
+    found = modulated_deform_conv(x, offset, mask, modulated.weight, modulated.bias, 1, 1, 1, 2, 2)
+    assert torch.equal(found, modulated(x, offset, mask))

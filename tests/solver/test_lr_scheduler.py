@@ -10,6 +10,7 @@ from fvcore.common.param_scheduler import (
 )
 
 from det2lite.solver import LRMultiplier, WarmupCosineLR, WarmupMultiStepLR, WarmupParamScheduler
+from det2lite.solver.lr_scheduler import _get_warmup_factor_at_iter
 from det2lite.utils.errors import BadValue
 
 
@@ -123,3 +124,11 @@ def test_old_cosine_multiplies_the_warmup():
         scheduler = WarmupCosineLR(optimizer, 4, warmup_factor=0.5, warmup_iters=2, warmup_method="constant")
     cosine = [0.5 * (1 + math.cos(math.pi * i / 4)) for i in range(4)]
     assert rates(optimizer, scheduler, 4) == pytest.approx([0.5 * cosine[0], 0.5 * cosine[1], cosine[2], cosine[3]])
+
+
+def test_warmup_factor_of_projects():
+    factors = [_get_warmup_factor_at_iter("linear", i, 4, 0.2) for i in (0, 1, 4, 9)]
+    assert factors == pytest.approx([0.2, 0.4, 1, 1])
+    assert [_get_warmup_factor_at_iter("constant", i, 4, 0.2) for i in (3, 4)] == [0.2, 1]
+    with pytest.raises(ValueError, match="cosine"):
+        _get_warmup_factor_at_iter("cosine", 0, 4, 0.2)

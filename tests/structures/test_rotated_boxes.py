@@ -119,6 +119,14 @@ def test_basics():
     assert boxes.to("cpu").device == torch.device("cpu")
 
 
+def test_scripted_boxes_have_length_and_device():
+    def count(x: torch.Tensor):
+        boxes = RotatedBoxes(x)
+        return len(boxes), boxes.device
+
+    assert torch.jit.script(count)(torch.rand(3, 5)) == (3, torch.device("cpu"))
+
+
 def test_clip_leaves_turned_boxes():
     boxes = RotatedBoxes([[5, 5, 20, 4, 0.5], [5, 5, 20, 4, 45], [50, 50, 4, 4, 0], [6, 5, 2, 2, 360]])
     boxes.clip((10, 12))

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from det2lite.utils.errors import UnknownName
-from det2lite.utils.registry import Registry, locate
+from det2lite.utils.registry import Registry, _convert_target_to_string, locate
 
 
 def test_names_find_objects_and_unknown_ones_get_a_hint():
@@ -25,3 +25,16 @@ def test_locate_follows_dotted_paths():
     assert locate("math.sqrt") is math.sqrt
     with pytest.raises(UnknownName, match="cannot find"):
         locate("math.nothing")
+
+
+class Outer:
+    class Inner:
+        pass
+
+
+def test_the_shortest_path_of_an_object_leads_back_to_it():
+    from det2lite.modeling.meta_arch import GeneralizedRCNN
+
+    assert _convert_target_to_string(GeneralizedRCNN) == "det2lite.modeling.GeneralizedRCNN"
+    for target in (GeneralizedRCNN, Outer.Inner, locate):
+        assert locate(_convert_target_to_string(target)) is target

@@ -24,7 +24,7 @@ _THINGS = [category for category in COCO_CATEGORIES if category["isthing"]]
 _STUFF = [category for category in COCO_CATEGORIES if not category["isthing"]]
 
 
-def _coco_instances() -> dict[str, Any]:
+def _get_coco_instances_meta() -> dict[str, Any]:
     return {
         "thing_dataset_id_to_contiguous_id": {category["id"]: i for i, category in enumerate(_THINGS)},
         "thing_classes": [category["name"] for category in _THINGS],
@@ -47,14 +47,14 @@ def _coco_panoptic_standard() -> dict[str, Any]:
     }
 
 
-def _coco_panoptic_separated() -> dict[str, Any]:
+def _get_coco_panoptic_separated_meta() -> dict[str, Any]:
     """Things as in instances; in the semantic maps stuff counts from 1, and 0 is all things as one class."""
     stuff_names = [category["name"].replace("-other", "").replace("-merged", "") for category in _STUFF]
     return {
         "stuff_dataset_id_to_contiguous_id": {0: 0} | {category["id"]: i + 1 for i, category in enumerate(_STUFF)},
         "stuff_classes": ["things", *stuff_names],
         "stuff_colors": [[82, 18, 128], *(category["color"] for category in _STUFF)],
-        **_coco_instances(),
+        **_get_coco_instances_meta(),
     }
 
 
@@ -75,9 +75,9 @@ def _cityscapes() -> dict[str, Any]:
 
 
 _BUILTIN = {
-    "coco": _coco_instances,
+    "coco": _get_coco_instances_meta,
     "coco_panoptic_standard": _coco_panoptic_standard,
-    "coco_panoptic_separated": _coco_panoptic_separated,
+    "coco_panoptic_separated": _get_coco_panoptic_separated_meta,
     "coco_person": _coco_person,
     "cityscapes": _cityscapes,
 }

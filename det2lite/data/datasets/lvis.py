@@ -117,6 +117,14 @@ def _version(dataset_name: str) -> str | None:
     return next((version for version in LVIS_VERSIONS if version in dataset_name), None)
 
 
+def _get_lvis_instances_meta_v0_5() -> dict[str, Any]:  # projects that register splits of LVIS import these two
+    return get_lvis_instances_meta("lvis_v0.5")
+
+
+def _get_lvis_instances_meta_v1() -> dict[str, Any]:
+    return get_lvis_instances_meta("lvis_v1")
+
+
 def get_lvis_instances_meta(dataset_name: str) -> dict[str, Any]:
     """Metadata of the LVIS version in the name ("v0.5", "v1"); those of COCO for a name with "cocofied".
 

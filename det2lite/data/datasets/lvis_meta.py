@@ -31,6 +31,11 @@ def lvis_categories(version: str) -> tuple[LvisCategory, ...]:
     return tuple(LvisCategory(number, *line.split("|")) for number, line in enumerate(lines, 1))
 
 
+def lvis_category_dicts(version: str) -> list[dict[str, Any]]:
+    """`lvis_categories` as Detectron2 keeps them: id, synset, frequency, name, and of the synonyms the first alone."""
+    return [{**category._asdict(), "synonyms": [category.name]} for category in lvis_categories(version)]
+
+
 class ClassImageCounts(Sequence):
     """In how many training images each class occurs: `{"id": 1, "image_count": 64}`, ... by ascending id.
 

@@ -13,7 +13,15 @@ from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName, close_names
 from det2lite.utils.file_io import PathManager
 
-__all__ = ["VocObject", "load_voc_instances", "read_voc_image_names", "read_voc_objects", "register_pascal_voc"]
+__all__ = [
+    "VocObject",
+    "load_voc_instances",
+    "read_voc_file",
+    "read_voc_image_names",
+    "read_voc_list",
+    "read_voc_objects",
+    "register_pascal_voc",
+]
 
 CLASS_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -48,13 +56,22 @@ def read_voc_image_names(dirname: str, split: str) -> list[str]:
 
     A line may go on with a number, as the lists of single classes do. Names may have spaces.
     """
-    with _open(os.path.join(dirname, "ImageSets", "Main", f"{split}.txt")) as file:
+    return read_voc_list(os.path.join(dirname, "ImageSets", "Main", f"{split}.txt"))
+
+
+def read_voc_list(path: str) -> list[str]:
+    """The image names in a list; see `read_voc_image_names`."""
+    with _open(path) as file:
         return [re.sub(r"\s+-?[01]$", "", line.strip()) for line in file if line.strip()]
 
 
 def read_voc_objects(dirname: str, image_name: str) -> list[VocObject]:
     """The objects of an image, of whatever class."""
-    path = _annotation_file(dirname, image_name)
+    return read_voc_file(_annotation_file(dirname, image_name))
+
+
+def read_voc_file(path: str) -> list[VocObject]:
+    """The objects in an annotation file, of whatever class."""
     return [_object(node, f"{path}: object {i}") for i, node in enumerate(_read_xml(path).findall("object"), 1)]
 
 

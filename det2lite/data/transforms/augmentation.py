@@ -128,6 +128,9 @@ def as_augmentation(tfm_or_aug: Transform | Augmentation) -> Augmentation:
     return tfm_or_aug
 
 
+_transform_to_aug = as_augmentation  # its name in Detectron2, which augmentations of projects import
+
+
 class AugmentationList(Augmentation):
     """Augmentations and transforms applied one after the other, each seeing what those before it made."""
 

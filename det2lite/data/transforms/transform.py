@@ -177,14 +177,14 @@ class PILColorTransform(ColorTransform):
         return np.asarray(super().apply_image(Image.fromarray(img)))
 
 
-def hflip_rotated_box(transform: HFlipTransform, rotated_boxes: np.ndarray) -> np.ndarray:
+def HFlip_rotated_box(transform: HFlipTransform, rotated_boxes: np.ndarray) -> np.ndarray:
     """Flips boxes (N, 5) XYWHA (degrees, counter-clockwise) in place and returns them."""
     rotated_boxes[:, 0] = transform.width - rotated_boxes[:, 0]
     rotated_boxes[:, 4] = -rotated_boxes[:, 4]
     return rotated_boxes
 
 
-def resize_rotated_box(transform: ResizeTransform, rotated_boxes: np.ndarray) -> np.ndarray:
+def Resize_rotated_box(transform: ResizeTransform, rotated_boxes: np.ndarray) -> np.ndarray:
     """Resizes boxes (N, 5) XYWHA in place and returns them.
 
     Where the two scales differ a rectangle becomes a parallelogram: width and height are kept true to the lengths of
@@ -201,6 +201,6 @@ def resize_rotated_box(transform: ResizeTransform, rotated_boxes: np.ndarray) ->
     return rotated_boxes
 
 
-HFlipTransform.register_type("rotated_box", hflip_rotated_box)
-ResizeTransform.register_type("rotated_box", resize_rotated_box)
+HFlipTransform.register_type("rotated_box", HFlip_rotated_box)
+ResizeTransform.register_type("rotated_box", Resize_rotated_box)
 NoOpTransform.register_type("rotated_box", lambda t, x: x)

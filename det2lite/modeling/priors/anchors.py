@@ -3,7 +3,7 @@
 import collections.abc
 import math
 from collections.abc import Iterator, Sequence
-from typing import List  # noqa: UP035 - TorchScript reads the annotations
+from typing import List, Tuple  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch import nn
@@ -51,6 +51,20 @@ def _per_feature(values: Sequence, count: int, name: str) -> list:
     return [list(v) for v in values]
 
 
+def _create_grid_offsets(
+    size: List[int],  # noqa: UP006
+    stride: int,
+    offset: float,
+    target_device_tensor: torch.Tensor,
+) -> Tuple[torch.Tensor, torch.Tensor]:  # noqa: UP006
+    """x and y `(H*W,)` in pixels of the positions of a feature map of `size` (height, width), row by row."""
+    device = target_device_tensor.device
+    x = (torch.arange(size[1], dtype=torch.float32, device=device) + offset) * stride
+    y = (torch.arange(size[0], dtype=torch.float32, device=device) + offset) * stride
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    return x.reshape(-1), y.reshape(-1)
+
+
 def _check_count(features: List[torch.Tensor], strides: List[int]) -> None:  # noqa: UP006
     if len(features) != len(strides):
         raise BadCall(f"{len(features)} feature maps for anchors of {len(strides)}")
@@ -86,10 +100,8 @@ class _GridAnchors(nn.Module):
         anchors: List[torch.Tensor] = []  # noqa: UP006
         for i, cell in enumerate([buffer for _, buffer in self.cell_anchors.named_buffers()]):
             height, width = grid_sizes[i][0], grid_sizes[i][1]
-            x = (torch.arange(width, dtype=torch.float32, device=cell.device) + self.offset) * self.strides[i]
-            y = (torch.arange(height, dtype=torch.float32, device=cell.device) + self.offset) * self.strides[i]
-            y, x = torch.meshgrid(y, x, indexing="ij")
-            shifts = self._shifts(x.reshape(-1), y.reshape(-1))  # (H*W, box_dim)
+            x, y = _create_grid_offsets([height, width], self.strides[i], self.offset, cell)
+            shifts = self._shifts(x, y)  # (H*W, box_dim)
             anchors.append((shifts[:, None] + cell[None]).reshape(-1, cell.shape[1]))  # (H*W*A, box_dim)
         return anchors
 

@@ -144,14 +144,15 @@ def add_ground_truth_to_proposals(
     """Each image's proposals with its ground-truth boxes behind them, scored as sure objects."""
     if len(gt) != len(proposals):
         raise BadCall(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
-    return [_with_ground_truth(*pair) for pair in zip(gt, proposals, strict=True)] if gt else proposals
+    return [add_ground_truth_to_proposals_single_image(*pair) for pair in zip(gt, proposals, strict=True)]
 
 
 # the logit of a probability that float32 can still tell from 1
 SURE_LOGIT = 23.025850929940457  # log((1 - 1e-10) / 1e-10)
 
 
-def _with_ground_truth(gt: Instances | Boxes, proposals: Instances) -> Instances:
+def add_ground_truth_to_proposals_single_image(gt: Instances | Boxes, proposals: Instances) -> Instances:
+    """`add_ground_truth_to_proposals` of one image."""
     boxes = gt if isinstance(gt, Boxes) else gt.gt_boxes
     extra = Instances(proposals.image_size)
     if isinstance(gt, Instances):

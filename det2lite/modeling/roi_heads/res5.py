@@ -114,6 +114,9 @@ class Res5ROIHeads(ROIHeads):
         """Adds masks to instances with `pred_boxes` and `pred_classes`."""
         if self.training:
             raise WrongMode("forward_with_given_boxes needs model.eval()")
+        for per_image in instances:
+            if not (per_image.has("pred_boxes") and per_image.has("pred_classes")):
+                raise BadCall("forward_with_given_boxes needs instances with pred_boxes and pred_classes")
         if not self.mask_on:
             return instances
         maps = [features[name] for name in self.in_features]

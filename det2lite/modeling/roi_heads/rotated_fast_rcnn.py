@@ -44,6 +44,21 @@ def fast_rcnn_inference_rotated(
     return instances, [row[own] for own in kept]
 
 
+def fast_rcnn_inference_single_image_rotated(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    image_shape: tuple[int, int],
+    score_thresh: float,
+    nms_thresh: float,
+    topk_per_image: int,
+) -> tuple[Instances, torch.Tensor]:
+    """`fast_rcnn_inference_rotated` of one image."""
+    results, rows = fast_rcnn_inference_rotated(
+        [boxes], [scores], [image_shape], score_thresh, nms_thresh, topk_per_image
+    )
+    return results[0], rows[0]
+
+
 class RotatedFastRCNNOutputLayers(FastRCNNOutputLayers):
     """`FastRCNNOutputLayers` of rotated boxes."""
 

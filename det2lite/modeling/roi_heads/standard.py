@@ -149,6 +149,9 @@ class StandardROIHeads(ROIHeads):
         """Adds masks and keypoints to instances with `pred_boxes` and `pred_classes`."""
         if self.training:
             raise WrongMode("forward_with_given_boxes needs model.eval()")
+        for per_image in instances:
+            if not (per_image.has("pred_boxes") and per_image.has("pred_classes")):
+                raise BadCall("forward_with_given_boxes needs instances with pred_boxes and pred_classes")
         instances = self._forward_mask(features, instances)
         return self._forward_keypoint(features, instances)
 

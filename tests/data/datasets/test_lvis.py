@@ -1,3 +1,4 @@
+import importlib
 import json
 import pickle
 
@@ -141,3 +142,25 @@ def test_class_image_counts_that_the_file_states(tmp_path):
     counts = ClassImageCounts(tmp_path / "a.json", 2)
     assert counts == [{"id": 1, "image_count": 4}, {"id": 2, "image_count": 5}]
     assert counts != ClassImageCounts(tmp_path / "b.json", 2)
+
+
+@pytest.mark.parametrize("module, version, count", [("lvis_v1", "v1", 1203), ("lvis_v0_5", "v0.5", 1230)])
+def test_categories_under_detectron2s_path(module, version, count):
+    found = importlib.import_module(f"det2lite.data.datasets.{module}_categories").LVIS_CATEGORIES
+    assert [category["id"] for category in found] == list(range(1, count + 1))
+    names = [category["synonyms"][0] for category in found]
+    assert names == get_lvis_instances_meta(f"lvis_{version}")["thing_classes"]
+    assert {category["frequency"] for category in found} == set("rcf") and all(c["synset"] for c in found)
+
+
+def test_image_counts_under_detectron2s_path(tmp_path, monkeypatch):
+    from det2lite.data.datasets.lvis_v1_category_image_count import LVIS_CATEGORY_IMAGE_COUNT
+
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert len(LVIS_CATEGORY_IMAGE_COUNT) == 1203
+    with pytest.raises(FileNotFoundError, match="lvis_v1_train.json: no such file"):
+        LVIS_CATEGORY_IMAGE_COUNT[0]
+    (tmp_path / "lvis").mkdir()
+    content = {"categories": [{"id": 1, "name": "a", "image_count": 64}], "images": [], "annotations": []}
+    (tmp_path / "lvis/lvis_v1_train.json").write_text(json.dumps(content))
+    assert LVIS_CATEGORY_IMAGE_COUNT[0] == {"id": 1, "image_count": 64}

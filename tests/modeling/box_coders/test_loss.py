@@ -49,5 +49,7 @@ def test_dense_loss_counts_the_masked_anchors_of_each_image(wrap):
     anchors = [wrap(ANCHORS[:1]), wrap(ANCHORS[1:])]
     deltas = [torch.zeros(2, 1, 4), torch.zeros(2, 1, 4)]
     mask = torch.tensor([[True, False], [False, True]])
+    again = _dense_box_regression_loss(anchors, CODER, deltas, [GT, GT], mask, "smooth_l1", 0.0)
     loss = _dense_box_regression_loss(anchors, CODER, deltas, [GT, GT], mask)
+    assert again == loss
     assert loss.item() == pytest.approx(0.25 + 0.693147 + 0.5, rel=1e-5)

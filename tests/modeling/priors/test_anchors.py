@@ -8,6 +8,8 @@ from det2lite.layers import ShapeSpec
 from det2lite.modeling.anchor_generator import (
     DefaultAnchorGenerator,
     RotatedAnchorGenerator,
+    _broadcast_params,
+    _create_grid_offsets,
     build_anchor_generator,
 )
 from det2lite.utils.errors import BadValue
@@ -108,3 +110,9 @@ def test_torchscript_gives_the_same(cls):
     features = [torch.zeros(1, 1, 3, 4), torch.zeros(1, 1, 2, 2)]
     scripted = torch.jit.script(generator)(features)
     assert all(torch.equal(a.tensor, b.tensor) for a, b in zip(scripted, generator(features), strict=True))
+
+
+def test_grid_offsets_by_hand():
+    x, y = _create_grid_offsets([2, 3], 4, 0.5, torch.zeros(0))
+    assert x.tolist() == [2, 6, 10, 2, 6, 10] and y.tolist() == [2, 2, 2, 6, 6, 6]
+    assert _broadcast_params([1, 2], 3, "sizes") == [[1, 2]] * 3

@@ -82,6 +82,9 @@ def test_given_boxes(tiny_config):
     assert (first.pred_masks.shape, second.pred_masks.shape) == ((1, 1, 28, 28), (0, 1, 28, 28))
     with pytest.raises(RuntimeError, match="eval"):
         heads.train().forward_with_given_boxes(features(), given)
+    lacking = [Instances((32, 32), pred_boxes=Boxes([[0, 0, 1, 1]]))]
+    with pytest.raises(AssertionError, match="pred_classes"):
+        heads.eval().forward_with_given_boxes(features(), lacking)
 
 
 @pytest.mark.parametrize("training", [True, False])
