@@ -18,7 +18,7 @@ INPUT = {
         "SIZE": [1024, 1024],  # (height, width) in pixels
         "SCALE": [0.1, 2.0],  # least and greatest size of the image, as a factor on SIZE, into which it fits
     },
-    # JPEG files at least twice as large as they will be are decoded at 1/2, 1/4 or 1/8 of their size: three times as
+    # JPEG files at least twice as large as they will be are decoded at 1/2, 1/4 or 1/8 of their size: twice as
     # fast for photographs of 12 megapixels, with pixels that differ a little; without effect where crops come first
     "REDUCED_DECODING": False,
     "FORMAT": "BGR",  # channels that the model is given: "BGR", "RGB", or a mode of PIL
