@@ -1,6 +1,5 @@
 """Keeps the predictions of a test run in one file: JSON in the COCO format, or a pickle of arrays."""
 
-import json
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ import numpy as np
 
 from det2lite.evaluation.coco_results import encode_masks, instances_to_coco_json
 from det2lite.evaluation.evaluator import DatasetEvaluator
+from det2lite.evaluation.result_files import results_as_json
 from det2lite.evaluation.to_host import to_host
 from det2lite.structures import Instances
 from det2lite.utils import comm
@@ -32,7 +32,7 @@ class PredictionKeeper(DatasetEvaluator):
         self._path = os.fspath(path)
         check_ending(self._path)
         self._class_names, self._category_ids = list(class_names), list(category_ids)
-        self._found: list[Any] = []
+        self._found: list[Any] = []  # of each image: arrays, or JSON
 
     @property
     def _as_json(self) -> bool:
@@ -47,10 +47,12 @@ class PredictionKeeper(DatasetEvaluator):
         for image, instances in zip(inputs, to_host([output["instances"] for output in outputs]), strict=True):
             self._found.append(self._coco_entries(instances, image) if self._as_json else _arrays(instances, image))
 
-    def _coco_entries(self, instances: Instances, image: Mapping[str, Any]) -> list[dict]:
+    def _coco_entries(self, instances: Instances, image: Mapping[str, Any]) -> bytes:
+        """JSON of the image's entries, between the brackets of a list."""
         entries = instances_to_coco_json(instances, image["image_id"])
         ids = self._category_ids
-        return [{**e, "category_id": ids[e["category_id"]]} for e in entries] if ids else entries
+        entries = [{**e, "category_id": ids[e["category_id"]]} for e in entries] if ids else entries
+        return results_as_json(entries)[1:-1]
 
     def evaluate(self) -> None:
         parts = comm.gather(self._found, dst=0)
@@ -58,8 +60,8 @@ class PredictionKeeper(DatasetEvaluator):
             return
         found = [entry for part in parts for entry in part]
         if self._as_json:
-            with atomic_write(self._path) as file:
-                file.write(json.dumps([entry for entries in found for entry in entries]))
+            with atomic_write(self._path, "wb") as file:
+                file.write(b"[" + b",".join(entries for entries in found if entries) + b"]")
             return
         content = {"class_names": self._class_names, "category_ids": self._category_ids, "images": found}
         with atomic_write(self._path, "wb") as file:
