@@ -171,6 +171,9 @@ def split_file(
             raise BadValue(f"{len(ratios)} fractions need as many different names, not {' '.join(names)}")
         images_of = dict(zip(names, split_by_ratio(file, ratios, **options), strict=True))
     paths = {name: os.path.join(os.fspath(output_dir), f"instances_{name}.json") for name in images_of}
+    for part in paths.values():
+        if os.path.exists(part) and os.path.samefile(part, path):
+            raise BadValue(f"{part} is the file to be split, which stays; give another --output, or other --names")
     require_free(paths.values(), overwrite)
     contents = _contents(file, images_of, os.path.abspath(output_dir))
     write_jsons({paths[name]: content for name, content in contents.items()})

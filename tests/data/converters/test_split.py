@@ -137,3 +137,11 @@ def test_folds(put, tmp_path):
     assert sets["fold0_train"] == sets["fold1_val"]
     lines = split_table(contents).splitlines()
     assert lines[0] == "images / instances" and "c1" in lines[3] and "all" in lines[-1]
+
+
+def test_the_file_that_is_split_is_never_replaced(put, tmp_path):
+    path = put("instances_train.json", content([{1}, {2}]))
+    before = path.read_bytes()
+    with pytest.raises(BadValue, match="is the file to be split"):
+        split_file(path, tmp_path, ratios=[0.5, 0.5], overwrite=True)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [path.name]
