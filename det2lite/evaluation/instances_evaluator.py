@@ -77,9 +77,12 @@ class InstancesEvaluator(DatasetEvaluator):
         if not predictions:
             logger.warning("[%s] Did not receive valid predictions.", type(self).__name__)
             return {}
-        with no_garbage_collection(), FileSaver() as self._saver:
-            self._evaluate(predictions, img_ids)
-        self._saver = None
+        with no_garbage_collection(), FileSaver() as saver:
+            self._saver = saver
+            try:
+                self._evaluate(predictions, img_ids)
+            finally:
+                self._saver = None
         return copy.deepcopy(self._results)
 
     def _evaluate(self, predictions: list[dict], img_ids: Sequence[Any] | None) -> None:
