@@ -10,7 +10,7 @@ from pathlib import Path
 if importlib.util.find_spec("det2lite") is None:  # a checkout that is not installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from det2lite.utils.errors import exit_on_user_error
+from det2lite.utils.errors import MissingFile, exit_on_user_error
 
 EXAMPLES = """examples:
 
@@ -43,9 +43,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def as_path(name: str) -> Path | str:
-    """The path of a file, or the address itself."""
-    return name if "://" in name else Path(name)
+def video_file(name: str) -> Path | str:
+    """The path of a video, or the address itself. Raises `MissingFile` where no such file is there."""
+    if "://" in name:
+        return name
+    if not os.path.isfile(name):
+        raise MissingFile(f"{name}: no such video file; check the path")
+    return Path(name)
 
 
 @exit_on_user_error
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.input:  # ask for what is missing before a model is built
         images, videos = find_files(args.input), []
     else:
-        images, videos = [], [args.webcam if args.video_input is None else as_path(args.video_input)]
+        images, videos = [], [args.webcam if args.video_input is None else video_file(args.video_input)]
     plan = command.make_plan(images, videos, args.output or "", draws=bool(args.output))
     detector = init_detector(args.config_file or None, options=args.opts, score_threshold=args.confidence_threshold)
     summary = command.run_plan(plan, detector, shown=not args.output)

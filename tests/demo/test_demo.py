@@ -93,6 +93,7 @@ def test_errors_are_one_line(checkpoint, tmp_path, capsys, monkeypatch):
         (["--input", image, "--output", out, "--confidence-threshold", "7"], "0..1"),
         (["--input", str(tmp_path / "*.gif"), "--output", out, "--opts", "MODEL.WEIGHTS", checkpoint], "*.gif"),
         (["--video-input", image + "x", "--output", out, "--opts", "MODEL.WEIGHTS", checkpoint], "no such video"),
+        (["--video-input", image + "x", "--output", out], "no such video"),  # asked before what the model is
     ]:
         with pytest.raises(SystemExit) as stopped:
             demo.main(arguments)
