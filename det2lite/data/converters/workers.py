@@ -1,6 +1,8 @@
 """Work that processes share, with a progress bar; an interruption ends it without a trace."""
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ def map_in_processes(function: Callable[[Any], Any], todo: list, nproc: int) -> 
         yield from tqdm(map(function, todo), **bar)
         return
     nproc = min(nproc, max(len(todo), 1))
-    pool = ProcessPoolExecutor(nproc, _context(function.__module__), initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(nproc, _context(function.__module__), initializer=begin_work)
     try:
         with _interrupts_held_back():
             wait([pool.submit(_ignore_interrupts) for _ in range(nproc)])
@@ -63,6 +65,22 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt
+
+
+def begin_work() -> None:
+    """What a process of a pool does first: it leaves Ctrl-C to its parent, and ends when that is killed.
+
+    Without, it would wait for ever for work from a queue whose other end it holds itself.
+    """
+    _ignore_interrupts()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 def _ignore_interrupts() -> None:

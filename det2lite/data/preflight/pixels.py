@@ -118,7 +118,10 @@ def check_pixels(content: Content, columns: Columns, image_root: str, nproc: int
     there = sorted({path for path in paths if path is not None and os.path.isfile(path)})
     with contextlib.ExitStack() as stack:
         if nproc > 1 and len(there) > FEW_IMAGES:
-            pool = stack.enter_context(ProcessPoolExecutor(nproc, mp_context=get_context("spawn")))
+            from det2lite.data.converters.workers import begin_work  # of which a training needs nothing
+
+            pool = ProcessPoolExecutor(nproc, mp_context=get_context("spawn"), initializer=begin_work)
+            stack.enter_context(pool)
             looked = pool.map(look_at, there, chunksize=CHUNK)
         else:
             looked = map(look_at, there)
