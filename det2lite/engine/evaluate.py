@@ -41,6 +41,8 @@ def evaluate_weights(
     register_coco_files(cfg.DATASETS.REGISTER)
     cfg = resolve_class_counts(cfg)
     model = trainer_class.build_model(cfg)
+    if cfg.TEST.AUG.ENABLED:
+        build_model_with_tta(cfg, model)  # a model that has no such evaluation is told of at once
     load_weights(cfg, model, resume=resume)
     evaluators = None if make_evaluator is None else [make_evaluator(name) for name in cfg.DATASETS.TEST]
     results = dict(trainer_class.test(cfg, model, evaluators))

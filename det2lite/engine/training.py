@@ -8,6 +8,7 @@ from det2lite.engine import hooks
 from det2lite.engine.checks import check_training_config
 from det2lite.engine.evaluate import evaluate_with_tta
 from det2lite.engine.trainer import DefaultTrainer
+from det2lite.modeling import build_model_with_tta
 
 __all__ = ["train_from_config"]
 
@@ -23,5 +24,7 @@ def train_from_config(
     trainer = trainer_class(cfg)
     trainer.resume_or_load(resume=resume)
     if cfg.TEST.AUG.ENABLED:
-        trainer.register_hooks([hooks.EvalHook(0, lambda: evaluate_with_tta(cfg, trainer.model))])
+        build_model_with_tta(cfg, trainer.model)  # a model that has no such evaluation is told of before the training
+        last = hooks.EvalHook(0, lambda: evaluate_with_tta(cfg, trainer.model, trainer_class=trainer_class))
+        trainer.register_hooks([last])
     return trainer.train()

@@ -98,19 +98,15 @@ class _ModelWithTTA(nn.Module):
 class GeneralizedRCNNWithTTA(_ModelWithTTA):
     """`GeneralizedRCNN` on augmented images: boxes of all views merged by NMS, masks averaged over the views.
 
-    Keypoints and precomputed proposals are not supported. Works on one original image at a time, in evaluation mode.
+    Keypoints, rotated boxes and precomputed proposals are not supported. Works on one original image at a time, in
+    evaluation mode.
     """
 
     def __init__(self, cfg: CfgNode, model: nn.Module, tta_mapper: Callable | None = None, batch_size: int = 3):
         """model: may be wrapped for distributed training. tta_mapper: `DatasetMapperTTA(cfg)` by default; see there
         for what it returns. batch_size: augmented images in a forward pass."""
         super().__init__(cfg, model, tta_mapper, batch_size)
-        takes_boxes = isinstance(self.model, GeneralizedRCNN) and (
-            "detected_instances" in inspect.signature(self.model.inference).parameters
-        )
-        assert takes_boxes, f"GeneralizedRCNNWithTTA needs a GeneralizedRCNN, not a {type(self.model).__name__}"
-        assert not cfg.MODEL.KEYPOINT_ON, "test-time augmentation does not support keypoints; set TEST.AUG.ENABLED off"
-        assert not cfg.MODEL.LOAD_PROPOSALS, "test-time augmentation does not support precomputed proposals"
+        _check_support(cfg, self.model)
 
     def _inference_one_image(self, inputs: dict[str, Any]) -> dict[str, Any]:
         original = inputs["height"], inputs["width"]
@@ -169,6 +165,23 @@ class GeneralizedRCNNWithTTA(_ModelWithTTA):
         return Instances(original, pred_boxes=boxes[keep], scores=scores[keep], pred_classes=classes[keep])
 
 
+def _check_support(cfg: CfgNode, model: nn.Module) -> None:
+    takes_boxes = isinstance(model, GeneralizedRCNN) and (
+        "detected_instances" in inspect.signature(model.inference).parameters
+    )
+    if not takes_boxes:
+        raise BadValue(f"GeneralizedRCNNWithTTA needs a GeneralizedRCNN, not a {type(model).__name__}")
+    anchors = getattr(getattr(model, "proposal_generator", None), "anchor_generator", None)
+    unsupported = {
+        "keypoints": cfg.MODEL.KEYPOINT_ON,
+        "precomputed proposals": cfg.MODEL.LOAD_PROPOSALS,
+        "rotated boxes": getattr(anchors, "box_dim", 4) == 5,
+    }
+    for what, wanted in unsupported.items():
+        if wanted:
+            raise BadValue(f"test-time augmentation does not support {what}; set TEST.AUG.ENABLED False")
+
+
 class SemanticSegmentorWithTTA(_ModelWithTTA):
     """A semantic segmentation model on augmented images: its outputs `sem_seg` are averaged on the original image."""
 
@@ -194,7 +207,7 @@ def build_model_with_tta(cfg: CfgNode, model: nn.Module) -> nn.Module:
         return SemanticSegmentorWithTTA(cfg, model)
     try:
         return GeneralizedRCNNWithTTA(cfg, model)
-    except AssertionError as error:
+    except BadValue as error:
         raise BadValue(f"TEST.AUG.ENABLED with MODEL.META_ARCHITECTURE {name!r}: {error}") from None
 
 

@@ -14,6 +14,7 @@ from det2lite.modeling import (
     build_model,
     build_model_with_tta,
 )
+from det2lite.modeling.anchor_generator import RotatedAnchorGenerator
 from det2lite.structures import Boxes, Instances
 from det2lite.utils.errors import BadValue
 
@@ -242,3 +243,11 @@ def test_kind_of_model_decides():
     cfg.MODEL.KEYPOINT_ON = True
     with pytest.raises(BadValue, match="keypoints"):
         build_model_with_tta(cfg, BrightObjects())
+    cfg.MODEL.KEYPOINT_ON = False
+    rotated = BrightObjects()
+    rotated.proposal_generator = nn.Module()
+    rotated.proposal_generator.anchor_generator = RotatedAnchorGenerator(
+        sizes=[[32]], aspect_ratios=[[1.0]], strides=[4], angles=[[0, 90]]
+    )
+    with pytest.raises(BadValue, match="rotated boxes"):
+        build_model_with_tta(cfg, rotated)

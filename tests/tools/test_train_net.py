@@ -2,9 +2,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
+
+from det2lite.config import get_cfg
+from det2lite.engine import DefaultTrainer, train_from_config
+from det2lite.evaluation import DatasetEvaluator
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
@@ -93,3 +98,34 @@ def test_augmented_evaluation_and_expected_results(workspace, run_tool, capsys):
     right = ["TEST.EXPECTED_RESULTS", "[['bbox', 'AP', 50.0, 60.0], ['segm_TTA', 'AP50', 50.0, 60.0]]"]
     run_tool("train_net.py", *evaluate, *right)
     assert "Results verification passed." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["--eval-only", "MODEL.WEIGHTS", "nowhere.pth"]])
+def test_augmented_evaluation_that_cannot_be_is_told_of_before_the_work(words, workspace, run_tool, capsys):
+    with pytest.raises(SystemExit):
+        run_tool("train_net.py", *words, "TEST.AUG.ENABLED", "True", "MODEL.META_ARCHITECTURE", "ProposalNetwork")
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: TEST.AUG.ENABLED with MODEL.META_ARCHITECTURE 'ProposalNetwork': ")
+    log = (workspace / "out" / "log.txt").read_text()
+    assert "Starting training" not in log and "Start inference" not in log
+
+
+class Trainer(DefaultTrainer):
+    folders: ClassVar[list] = []
+
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name, output_folder=None):
+        cls.folders.append(output_folder)
+        return DatasetEvaluator()
+
+
+def test_augmented_evaluation_is_by_the_evaluators_of_ones_own_trainer(workspace):
+    cfg = get_cfg()
+    cfg.merge_from_file(str(workspace / "tiny.yaml"))
+    cfg.OUTPUT_DIR = str(workspace / "out")
+    cfg.TEST.AUG.ENABLED = True
+    cfg.TEST.AUG.MIN_SIZES = [48]
+    cfg.SOLVER.MAX_ITER = 1
+    os.makedirs(cfg.OUTPUT_DIR)
+    train_from_config(cfg, trainer_class=Trainer)
+    assert [folder and os.path.basename(folder) for folder in Trainer.folders] == [None, "inference_TTA"]
