@@ -11,6 +11,7 @@ from torch import nn
 
 from det2lite.utils.comm import get_world_size, is_main_process
 from det2lite.utils.durations import format_duration
+from det2lite.utils.errors import BadCall
 
 __all__ = ["DatasetEvaluator", "DatasetEvaluators", "inference_context", "inference_on_dataset"]
 
@@ -49,7 +50,7 @@ class DatasetEvaluators(DatasetEvaluator):
             evaluator.process(inputs, outputs)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        """The merged results. Raises ValueError where two evaluators give the same task."""
+        """The merged results. Raises `BadCall` where two evaluators give the same task."""
         merged: dict[str, Any] = {}
         for evaluator in self._evaluators:
             results = evaluator.evaluate()
@@ -57,7 +58,7 @@ class DatasetEvaluators(DatasetEvaluator):
                 continue
             twice = sorted(merged.keys() & results.keys())
             if twice:
-                raise ValueError(f"several evaluators give results for {', '.join(twice)}; leave one of them out")
+                raise BadCall(f"several evaluators give results for {', '.join(twice)}; leave one of them out")
             merged.update(results)
         return merged
 

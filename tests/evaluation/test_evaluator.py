@@ -59,7 +59,7 @@ def test_functions_lists_of_evaluators_and_none():
 
 
 def test_two_evaluators_of_one_task_are_an_error():
-    with pytest.raises(ValueError, match="sum"):
+    with pytest.raises(AssertionError, match="sum"):
         DatasetEvaluators([Collect(), Collect()]).evaluate()
 
 
