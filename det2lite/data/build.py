@@ -71,6 +71,11 @@ def _batch_size_of_rank(total: int | None, single: int | None) -> int:
             raise BadValue("give total_batch_size or single_gpu_batch_size, not both")
         return single
     world_size = comm.get_world_size()
+    if isinstance(total, str):
+        raise BadValue(
+            f"SOLVER.IMS_PER_BATCH {total!r} is no number yet: det2lite.engine.auto_batch.resolve_batch_size finds it, as"
+            " DefaultTrainer does"
+        )
     if not total or total < 0 or total % world_size:
         raise BadValue(
             f"total batch size {total} cannot be shared by {world_size} processes; set SOLVER.IMS_PER_BATCH to a"

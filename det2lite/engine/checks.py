@@ -18,6 +18,9 @@ from det2lite.data.class_lists import (
     thing_count,
     with_class_counts,
 )
+from det2lite.data.gather import get_detection_dataset_dicts
+from det2lite.data.preflight.samples import stop_on_samples
+from det2lite.engine.auto_batch import is_automatic
 from det2lite.evaluation.cityscapes_evaluation import require_cityscapes_scripts
 from det2lite.layers import FrozenBatchNorm2d
 from det2lite.utils.errors import BadValue, UserError
@@ -55,19 +58,23 @@ class ClassCountMismatch(ClassMismatch):
 
 def check_training_config(cfg: CfgNode) -> None:
     """Raises a `UserError` for what would end a training late: numbers out of range, unknown names in DATASETS.TEST,
-    a package that their evaluation lacks.
+    faults of these data sets, a package that their evaluation lacks.
 
     For the tools, whose test data come from the catalog; a trainer of another kind may get them elsewhere.
     """
+    is_automatic(cfg)  # or a word that it does not know
     for key, least in _LEAST.items():
         node, name = key.split(".")
-        if cfg[node][name] < least:
+        if not isinstance(cfg[node][name], str) and cfg[node][name] < least:
             raise BadValue(f"{key} is {cfg[node][name]}; set it to {least} or more")
     for name in cfg.DATASETS.TEST:
         if name not in DatasetCatalog:
             DatasetCatalog[name]  # says which names are close
         if str(MetadataCatalog.get(name).get("evaluator_type")).startswith("cityscapes"):
             require_cityscapes_scripts()
+        # what the first evaluation would say of files that are missing, broken, or without images
+        samples = get_detection_dataset_dicts(name, filter_empty=False, check_consistency=False)
+        stop_on_samples([name], samples, learns=False)
 
 
 def resolve_class_counts(cfg: CfgNode) -> CfgNode:

@@ -38,6 +38,8 @@ def fit_to_data(
     """
     solver = cfg.SOLVER
     reference = solver.clone() if reference is None else reference
+    if "auto" in (batch, solver.IMS_PER_BATCH, reference.IMS_PER_BATCH):
+        raise BadValue("the batch is chosen for the data already: leave SOLVER.IMS_PER_BATCH auto out")
     why_batch = "as asked for"
     if batch is None:
         batch, why_batch = _batch_for(cfg, num_images, machine)
@@ -56,7 +58,7 @@ def fit_to_data(
     solver.STEPS = tuple(sorted(steps))
     solver.WARMUP_ITERS = max(1, min(reference.WARMUP_ITERS, round(WARMUP_SHARE * iterations)))
     solver.CHECKPOINT_PERIOD = cfg.TEST.EVAL_PERIOD = period
-    solver.REFERENCE_WORLD_SIZE = 0
+    solver.REFERENCE_WORLD_SIZE = solver.REFERENCE_IMS_PER_BATCH = 0
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     set_class_count(cfg, num_classes)
     has_drops = solver.STEPS and "MultiStep" in solver.LR_SCHEDULER_NAME

@@ -15,6 +15,7 @@ from det2lite.checkpoint.random_state import set_random_state
 from det2lite.config import CfgNode
 from det2lite.data import build_detection_test_loader, build_detection_train_loader
 from det2lite.engine import hooks
+from det2lite.engine.auto_batch import check_batch_of_run, is_automatic, resolve_batch_size
 from det2lite.engine.checks import (
     check_class_count,
     check_classes_of_data,
@@ -64,6 +65,8 @@ class DefaultTrainer(TrainerBase):
         super().__init__()
         ensure_logging()
         cfg = resolve_class_counts(self.auto_scale_workers(cfg, comm.get_world_size()))
+        self._batch_was_chosen = is_automatic(cfg)
+        cfg = resolve_batch_size(cfg, self.build_model, self.build_train_loader, self.build_optimizer)
 
         data_loader = self.build_train_loader(cfg)
         check_class_count(cfg, cfg.DATASETS.TRAIN)  # reading a data set may be what tells its classes
@@ -128,6 +131,8 @@ class DefaultTrainer(TrainerBase):
         if resumes:
             last = self.checkpointer.get_checkpoint_file()
             check_classes_of_weights(self.cfg, last, self.cfg.DATASETS.TRAIN[:1], "resume")
+            if self._batch_was_chosen:
+                check_batch_of_run(self.cfg)
         rest = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if resumes:
             if "optimizer" in rest:

@@ -5,6 +5,7 @@ from typing import Any
 
 from det2lite.config import CfgNode
 from det2lite.engine import hooks
+from det2lite.engine.auto_batch import with_batch_of_run
 from det2lite.engine.checks import check_training_config
 from det2lite.engine.evaluate import evaluate_with_tta
 from det2lite.engine.trainer import DefaultTrainer
@@ -21,6 +22,8 @@ def train_from_config(
     What would end the training late is found first. Call `default_setup` before.
     """
     check_training_config(cfg)
+    if resume:
+        cfg = with_batch_of_run(cfg)
     trainer = trainer_class(cfg)
     trainer.resume_or_load(resume=resume)
     if cfg.TEST.AUG.ENABLED:

@@ -9,6 +9,7 @@ from torch import nn
 from det2lite.config import get_cfg
 from det2lite.data import MetadataCatalog, build_detection_test_loader, build_detection_train_loader
 from det2lite.engine import DefaultTrainer, hooks
+from det2lite.engine.auto_batch import with_batch_of_run
 from det2lite.evaluation import DatasetEvaluator
 from det2lite.modeling import META_ARCH_REGISTRY
 from det2lite.utils.env import seed_all_rng
@@ -135,6 +136,23 @@ def bits(trainer):
     return torch.cat(
         [tensor.detach().double().flatten() for tensor in [*trainer.model.state_dict().values(), *momenta]]
     )
+
+
+def test_an_automatic_batch_is_found_once_and_kept_by_the_run(cfg, monkeypatch):
+    class Free:
+        available = 26 << 30  # bytes
+
+    monkeypatch.setattr("psutil.virtual_memory", lambda: Free)
+    cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_IMS_PER_BATCH = "auto", 6
+    trainer, _ = run(cfg, stop_at=10)
+    assert (trainer.cfg.SOLVER.IMS_PER_BATCH, trainer.max_iter) == (3, 16)
+    assert len(next(iter(trainer.data_loader))) == 3
+    resumed, _ = run(cfg, resume=True)
+    assert resumed.start_iter == 8
+    Free.available = 18 << 30
+    with pytest.raises(BadValue, match="set SOLVER.IMS_PER_BATCH 3"):
+        run(cfg, resume=True)
+    assert with_batch_of_run(cfg).SOLVER.IMS_PER_BATCH == 3  # as the tools do
 
 
 @pytest.mark.parametrize(

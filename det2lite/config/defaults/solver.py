@@ -17,9 +17,10 @@ SOLVER = {
     "WARMUP_METHOD": "linear",  # or "constant"
     "RESCALE_INTERVAL": False,  # squeeze the schedule behind the warm-up instead of cutting its start
     "CHECKPOINT_PERIOD": 5000,  # iterations
-    "IMS_PER_BATCH": 16,  # images of a batch, over all GPUs
+    "IMS_PER_BATCH": 16,  # images of a batch, over all GPUs; "auto": as many as the memory holds
     "ACCUMULATE": 1,  # batches of an iteration: their mean gradient makes one step of the optimizer
     "REFERENCE_WORLD_SIZE": 0,  # GPUs that the schedule was written for; 0: no rescaling
+    "REFERENCE_IMS_PER_BATCH": 0,  # images of an iteration that the schedule was written for; 0: no rescaling
     "EMA": {
         "ENABLED": False,  # evaluate and save an exponential moving average of the weights
         "DECAY": 0.9998,  # share of the average that stays at an iteration; smaller in the first ones
