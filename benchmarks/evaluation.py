@@ -86,7 +86,7 @@ def prepare_package(package: str, json_file: str, args) -> Callable[[], dict]:
 
     def job():
         results = evaluator.evaluate()[args.task]
-        return {name: round(results[name], 3) for name in METRICS}
+        return {name: results[name] for name in METRICS}
 
     return job
 
@@ -113,7 +113,7 @@ def prepare_pycocotools(package: str, json_file: str, args) -> Callable[[], dict
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return dict(zip(METRICS, (evaluation.stats[:6] * 100).round(3).tolist(), strict=True))
+        return dict(zip(METRICS, (evaluation.stats[:6] * 100).tolist(), strict=True))
 
     return job
 
@@ -130,7 +130,10 @@ def main():
     title = f"{args.task} of {args.images} images with {args.detections} detections each"
     report(title, measured, args.output, items=args.images)
     for name, m in measured.items():
-        print(f"{name}: {m.value}")
+        print(f"{name}: {', '.join(f'{metric} {value:.3f}' for metric, value in m.value.items())}")
+    if args.vs:
+        ours, theirs = (np.array(list(m.value.values())) for m in measured.values())
+        print(f"largest difference: {np.nanmax(np.abs(ours - theirs))}")
 
 
 if __name__ == "__main__":
