@@ -11,6 +11,7 @@ NAMES = {
     "config.compat": "upgrade_config downgrade_config guess_version",
     "config.config": "_get_args_from_config _called_with_cfg",
     "data.common": "NumpySerializedList TorchSerializedList _TorchSerializedList",
+    "data.datasets.builtin": "_PREDEFINED_SPLITS_COCO _PREDEFINED_SPLITS_LVIS",
     "data.datasets.builtin_meta": "_get_coco_instances_meta _get_coco_panoptic_separated_meta _get_builtin_metadata",
     "data.datasets.lvis": "_get_lvis_instances_meta_v0_5 _get_lvis_instances_meta_v1",
     "data.datasets.lvis_v0_5_categories": "LVIS_CATEGORIES",

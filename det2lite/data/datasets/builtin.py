@@ -50,25 +50,45 @@ _COCO_SPLITS = {
     "2017_test-dev": ("test2017", "image_info_test-dev2017"),
     "2017_val_100": ("val2017", "instances_val2017_100"),
 }
-_WITH_KEYPOINTS = [split for split in _COCO_SPLITS if "test" not in split]
+# metadata: name -> folder of images, file of annotations; both below the data root
+_PREDEFINED_SPLITS_COCO = {
+    "coco": {
+        f"coco_{split}": (f"coco/{images}", f"coco/annotations/{annotations}.json")
+        for split, (images, annotations) in _COCO_SPLITS.items()
+    },
+    "coco_person": {
+        f"keypoints_coco_{split}": (
+            f"coco/{images}",
+            f"coco/annotations/{annotations.replace('instances', 'person_keypoints')}.json",
+        )
+        for split, (images, annotations) in _COCO_SPLITS.items()
+        if "test" not in split
+    },
+}
 # name after "coco_2017_", before "_panoptic": folder of images, end of the other names
 _PANOPTIC_SPLITS = {
     "train": ("train2017", "train2017"),
     "val": ("val2017", "val2017"),
     "val_100": ("val2017", "val2017_100"),
 }
-# name after "lvis_": file of annotations after "lvis_"
-_LVIS_SPLITS = {
-    "v1_train": "v1_train",
-    "v1_val": "v1_val",
-    "v1_test_dev": "v1_image_info_test_dev",
-    "v1_test_challenge": "v1_image_info_test_challenge",
-    "v0.5_train": "v0.5_train",
-    "v0.5_val": "v0.5_val",
-    "v0.5_val_rand_100": "v0.5_val_rand_100",
-    "v0.5_test": "v0.5_image_info_test",
-    "v0.5_train_cocofied": "v0.5_train_cocofied",
-    "v0.5_val_cocofied": "v0.5_val_cocofied",
+# classes: name -> folder of images, file of annotations
+_PREDEFINED_SPLITS_LVIS = {
+    "lvis_v1": {
+        "lvis_v1_train": ("coco/", "lvis/lvis_v1_train.json"),
+        "lvis_v1_val": ("coco/", "lvis/lvis_v1_val.json"),
+        "lvis_v1_test_dev": ("coco/", "lvis/lvis_v1_image_info_test_dev.json"),
+        "lvis_v1_test_challenge": ("coco/", "lvis/lvis_v1_image_info_test_challenge.json"),
+    },
+    "lvis_v0.5": {
+        "lvis_v0.5_train": ("coco/", "lvis/lvis_v0.5_train.json"),
+        "lvis_v0.5_val": ("coco/", "lvis/lvis_v0.5_val.json"),
+        "lvis_v0.5_val_rand_100": ("coco/", "lvis/lvis_v0.5_val_rand_100.json"),
+        "lvis_v0.5_test": ("coco/", "lvis/lvis_v0.5_image_info_test.json"),
+    },
+    "lvis_v0.5_cocofied": {
+        "lvis_v0.5_train_cocofied": ("coco/", "lvis/lvis_v0.5_train_cocofied.json"),
+        "lvis_v0.5_val_cocofied": ("coco/", "lvis/lvis_v0.5_val_cocofied.json"),
+    },
 }
 _VOC_SPLITS = {2007: ("trainval", "train", "val", "test"), 2012: ("trainval", "train", "val")}
 
@@ -79,19 +99,11 @@ def register_all_coco(root: str | None) -> None:
     def below(relative: str):
         return join_root(root, f"coco/{relative}")
 
-    for split, (images, annotations) in _COCO_SPLITS.items():
-        register_coco_instances(
-            f"coco_{split}", _get_builtin_metadata("coco"), below(f"annotations/{annotations}.json"), below(images)
-        )
-    for split in _WITH_KEYPOINTS:
-        images, annotations = _COCO_SPLITS[split]
-        annotations = annotations.replace("instances", "person_keypoints")
-        register_coco_instances(
-            f"keypoints_coco_{split}",
-            _get_builtin_metadata("coco_person"),
-            below(f"annotations/{annotations}.json"),
-            below(images),
-        )
+    for classes, splits in _PREDEFINED_SPLITS_COCO.items():
+        for name, (images, annotations) in splits.items():
+            register_coco_instances(
+                name, _get_builtin_metadata(classes), join_root(root, annotations), join_root(root, images)
+            )
     for split, (images, suffix) in _PANOPTIC_SPLITS.items():
         name = f"coco_2017_{split}_panoptic"
         panoptic_root, panoptic_json = below(f"panoptic_{suffix}"), below(f"annotations/panoptic_{suffix}.json")
@@ -117,9 +129,11 @@ def register_all_coco(root: str | None) -> None:
 
 def register_all_lvis(root: str | None) -> None:
     """LVIS v0.5 and v1 below `root`; below the data root of the moment where it is None."""
-    for split, annotations in _LVIS_SPLITS.items():
-        name, json_file = f"lvis_{split}", join_root(root, f"lvis/lvis_{annotations}.json")
-        register_lvis_instances(name, get_lvis_instances_meta(name), json_file, join_root(root, "coco/"))
+    for classes, splits in _PREDEFINED_SPLITS_LVIS.items():
+        for name, (images, annotations) in splits.items():
+            register_lvis_instances(
+                name, get_lvis_instances_meta(classes), join_root(root, annotations), join_root(root, images)
+            )
 
 
 def register_all_cityscapes(root: str | None) -> None:
