@@ -33,6 +33,7 @@ from det2lite.data.samplers import (
 )
 from det2lite.data.train_loader import QuietLoader, SeededBatchSampler, StreamLoader, TrainLoader
 from det2lite.utils import comm
+from det2lite.utils.device import resolve_device
 from det2lite.utils.env import seed_all_rng
 from det2lite.utils.errors import BadValue, UnknownName, close_names
 
@@ -217,6 +218,8 @@ def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -
         "aspect_ratio_grouping": cfg.DATALOADER.ASPECT_RATIO_GROUPING,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "seed": cfg.SEED if cfg.SEED >= 0 else None,
+        # from pinned memory images reach a GPU while it computes
+        "pin_memory": torch.cuda.is_available() and resolve_device(cfg.MODEL.DEVICE).startswith("cuda"),
     }
 
 

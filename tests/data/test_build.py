@@ -310,3 +310,15 @@ def test_torch_data_sets(register):
     assert take(train_loader(joined), 2)
     with pytest.raises(BadValue, match="stream"):
         get_detection_dataset_dicts(["a", "stream"])
+
+
+@pytest.mark.parametrize(("gpu", "device", "pins"), [(True, "auto", True), (True, "cpu", False), (False, "auto", False)])
+def test_memory_is_pinned_where_the_model_is_on_a_gpu(register, monkeypatch, gpu, device, pins):
+    register("d", SAMPLES)
+    cfg = config()
+    cfg.MODEL.DEVICE = device
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr("det2lite.data.build.build_batch_data_loader", lambda *_, **kwargs: asked.append(kwargs))
+    build_detection_train_loader(cfg, mapper=augment)
+    assert asked[0]["pin_memory"] is pins

@@ -145,3 +145,16 @@ def test_layout_for_convolutions():
     assert fast_for_convolutions(torch.zeros(0, 2, 3, 4)).shape == (0, 2, 3, 4)
     scripted = torch.jit.script(fast_for_convolutions)
     assert scripted(x).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_channels_are_last_on_a_gpu_in_mixed_precision(monkeypatch, autocast):
+    class OnGpu:
+        device = torch.device("cuda")
+
+        def contiguous(self, memory_format):
+            return memory_format
+
+    x = OnGpu()
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: autocast)
+    assert fast_for_convolutions(x) is (torch.channels_last if autocast else x)

@@ -1,0 +1,74 @@
+#!/usr/bin/env python
+"""Does bfloat16 learn as well as float32? Trains a config on the embedded data set once a seed and precision.
+
+    python -m benchmarks.precision                                    # the quick start's model, 3 seeds: 6 trainings
+    python -m benchmarks.precision --seeds 1 --iterations 20          # whether it runs at all
+
+Prints box and mask AP of each run, their means and how far bfloat16's lies from float32's.
+"""
+
+import statistics
+import tempfile
+import warnings
+
+from benchmarks import common
+
+CONFIG = "quick_start/mask_rcnn_shapes.yaml"
+PRECISIONS = {"float32": False, "bfloat16": True}  # whether SOLVER.AMP and TEST.AMP are on
+
+
+def train(package: str, config: str, seed: int, mixed: bool, iterations: int | None, opts: list[str]) -> dict:
+    """Trains and evaluates; returns task -> AP."""
+    cfg = common.part(package, "model_zoo").get_config(config)
+    engine = common.part(package, "engine")
+    cfg.OUTPUT_DIR = tempfile.mkdtemp(prefix="precision_")
+    cfg.SEED = seed
+    cfg.SOLVER.AMP.ENABLED = cfg.TEST.AMP.ENABLED = mixed
+    cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    if iterations is not None:
+        scale = iterations / cfg.SOLVER.MAX_ITER
+        cfg.SOLVER.STEPS = tuple(max(1, round(step * scale)) for step in cfg.SOLVER.STEPS)
+        cfg.SOLVER.WARMUP_ITERS = max(1, round(cfg.SOLVER.WARMUP_ITERS * scale))
+        cfg.SOLVER.MAX_ITER = iterations
+    cfg.TEST.EVAL_PERIOD = 0
+    cfg.merge_from_list(opts)
+    engine.default_setup(cfg, {})
+    trainer = engine.DefaultTrainer(cfg)
+    trainer.resume_or_load(resume=False)
+    return {task: values["AP"] for task, values in trainer.train().items()}
+
+
+def table(found: dict[str, list[dict]]) -> list[str]:
+    """found: precision -> AP by task of each seed. Lines of text: runs, means, and the difference of the means."""
+    lines, means = [], {}
+    for precision, runs in found.items():
+        for task in runs[0]:
+            values = [run[task] for run in runs]
+            means[precision, task] = statistics.mean(values)
+            shown = "  ".join(f"{value:6.2f}" for value in values)
+            lines.append(f"{precision:10} {task:6} {shown}   mean {means[precision, task]:6.2f}")
+    first, second = found
+    for task in found[first][0]:
+        lines.append(f"{second} - {first}, {task}: {means[second, task] - means[first, task]:+.2f} AP")
+    return lines
+
+
+def main() -> None:
+    parser = common.make_parser(__doc__, rounds=1)
+    parser.add_argument("--config", default=CONFIG, help="of the package's zoo (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each precision")
+    parser.add_argument("--iterations", type=int, metavar="N", help="of each training (default: the config's)")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the config")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore", category=UserWarning)
+    found = {precision: [] for precision in PRECISIONS}
+    for seed in range(args.seeds):  # by turns, so that a run that is stopped has compared something
+        for precision, mixed in PRECISIONS.items():
+            found[precision].append(train(args.package, args.config, seed, mixed, args.iterations, args.opts))
+            print(f"seed {seed}, {precision}: {found[precision][-1]}", flush=True)
+    print(f"\n{args.config}, {args.seeds} seeds\n{common.machine()}\n")
+    print("\n".join(table(found)))
+
+
+if __name__ == "__main__":
+    main()
