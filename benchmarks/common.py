@@ -70,6 +70,47 @@ def by_turns(jobs: dict[str, Callable[[], Any]], rounds: int, warmup: int = 1) -
     return measured
 
 
+def by_turns_apart(prepared_by: dict[str, tuple], rounds: int) -> dict[str, Measurement]:
+    """Times jobs by turns, each in a process of its own that keeps it ready: none profits from another's settings.
+
+    prepared_by: name -> (function, argument, ...); the function prepares, and returns the job that is timed.
+    """
+    context = multiprocessing.get_context("spawn")
+    measured, workers = {name: Measurement() for name in prepared_by}, {}
+    try:
+        for name, (function, *arguments) in prepared_by.items():
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, function, arguments), daemon=True)
+            process.start()
+            theirs.close()
+            workers[name] = process, ours
+        for _ in range(rounds):
+            for name, (_process, pipe) in workers.items():
+                pipe.send(True)
+                *figures, peak = pipe.recv()
+                measured[name].add(*figures, None)
+                measured[name].peaks.append(peak)
+    except (EOFError, BrokenPipeError):
+        raise RuntimeError(f"{name} ended; see above") from None
+    finally:
+        for process, pipe in workers.values():
+            pipe.close()
+            process.join()
+    return measured
+
+
+def _serve(pipe: Any, function: Callable, arguments: tuple) -> None:
+    job = function(*arguments)
+    while True:
+        try:
+            pipe.recv()
+        except EOFError:
+            return
+        reset_peak_memory()
+        seconds, cpu_seconds, _ = timed(job)
+        pipe.send((seconds, cpu_seconds, peak_memory()))
+
+
 def by_turns_fresh(prepared_by: dict[str, tuple], rounds: int) -> dict[str, Measurement]:
     """Times jobs in processes of their own, by turns.
 

@@ -23,7 +23,8 @@ def prepare(name: str, precision: str, args):
             return model(batch)
 
     step = models.synchronised(step, args.device)
-    step()
+    for _ in range(models.WARMUP):
+        step()
     return step
 
 

@@ -4,7 +4,8 @@
     python -m benchmarks.scaling                                  # all of them, with a plot
     python -m benchmarks.scaling --only objects --only classes --plot objects.png
 
-The exponent is the slope in the doubly logarithmic plot: 1 is a cost in proportion, 0 one that does not grow.
+The exponent is the slope in the doubly logarithmic plot: 1 is a cost in proportion, 0 one that does not grow. Seconds
+are those of the processor, the least of the rounds: what else a machine does changes them least.
 """
 
 import functools
@@ -84,16 +85,26 @@ def exponent(values: list[float], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(values), np.log(seconds), 1)[0])
 
 
+def _decades(seconds: list[float]) -> tuple[float, float]:
+    """Whole decades round the values, so that a flat curve looks flat."""
+    return 10 ** np.floor(np.log10(min(seconds))), 10 ** np.ceil(np.log10(max(seconds)))
+
+
 def plot(curves: dict[str, tuple[str, list, list]], path: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, grid = pyplot.subplots(1, len(curves), figsize=(3.2 * len(curves), 3), squeeze=False)
-    for axis, (name, (unit, values, seconds)) in zip(grid[0], curves.items(), strict=True):
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure, grid = pyplot.subplots(rows, columns, figsize=(3.6 * columns, 3.2 * rows), squeeze=False)
+    for axis in grid.flat[len(curves) :]:
+        axis.remove()
+    for axis, (name, (unit, values, seconds)) in zip(grid.flat, curves.items(), strict=False):
         axis.loglog(values, seconds, "o-")
-        axis.set(title=f"{name}: exponent {exponent(values, seconds):.2f}", xlabel=unit, ylabel="seconds")
+        title = f"{name}: exponent {exponent(values, seconds):.2f}"
+        axis.set(title=title, xlabel=unit, ylabel="seconds of the processor", ylim=_decades(seconds))
         axis.grid(True, which="both", alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
@@ -111,7 +122,7 @@ def main() -> None:
         jobs = {f"{n:,} {unit}": (prepare,) for n, prepare in prepared_by.items()}
         measured = common.by_turns_fresh(jobs, args.rounds)
         common.report(name, measured)
-        seconds = [float(np.median(m.seconds)) for m in measured.values()]
+        seconds = [min(m.cpu_seconds) for m in measured.values()]
         curves[name] = (unit, list(prepared_by), seconds)
         print(f"exponent: {exponent(*curves[name][1:]):.2f}")
     plot(curves, args.plot)

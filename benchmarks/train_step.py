@@ -27,7 +27,6 @@ def parse_arguments(description: str, images: int):
     parser.add_argument("--tf32", action="store_true", help="TF32 in float32 matrix products on CUDA")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="torch threads (default: torch's)")
-    parser.add_argument("--memory", action="store_true", help="peak memory too, each in a fresh process")
     parser.add_argument("--profile", action="store_true", help="print the operators that take most time")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the package's config")
     return parser.parse_args()
@@ -47,7 +46,8 @@ def prepare(name: str, precision: str, args):
         optimizer.step()
 
     step = models.synchronised(step, args.device)
-    step()
+    for _ in range(models.WARMUP):
+        step()
     return step
 
 
@@ -60,12 +60,8 @@ def run(prepare, description: str, images: int, what: str) -> None:
         print(models.profile_table(prepare(*sides[0], args)))
         return
     names = [f"{name} {precision}" for name, precision in sides]
-    jobs = {name: prepare(*side, args) for name, side in zip(names, sides, strict=True)}
-    measured = common.by_turns(jobs, args.rounds)
-    if args.memory:
-        jobs.clear()
-        for name, side in zip(names, sides, strict=True):
-            measured[name].peaks.append(common.fresh(prepare, *side, args)[-1])
+    jobs = {name: (prepare, *side, args) for name, side in zip(names, sides, strict=True)}
+    measured = common.by_turns_apart(jobs, args.rounds)
     title = f"{what}, {args.config}, {args.images} images, short edge {args.short_edge}, {args.device}"
     common.report(title, measured, args.output, items=args.images)
 
