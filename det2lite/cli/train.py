@@ -7,6 +7,7 @@ The checkpoints need nothing else: `det2lite eval` and `det2lite predict` take t
 import argparse
 import os
 import shlex
+import sys
 from typing import Any
 
 from det2lite.cli.common import base_config
@@ -172,10 +173,17 @@ def place_of(args: argparse.Namespace) -> tuple[int, int]:
 def train(cfg: CfgNode, args: argparse.Namespace) -> None:
     """The training itself, in each process."""
     from det2lite.engine import default_setup, train_from_config
+    from det2lite.engine.run_folder import has_checkpoint
     from det2lite.utils import comm
 
     default_setup(cfg, args)
-    train_from_config(cfg, resume=args.resume)
+    try:
+        train_from_config(cfg, resume=args.resume)
+    except KeyboardInterrupt:
+        if comm.is_main_process() and has_checkpoint(cfg.OUTPUT_DIR):
+            command = f"det2lite train --resume --output {shlex.quote(cfg.OUTPUT_DIR)}"
+            print(f"`{command}` goes on from the last checkpoint", file=sys.stderr)
+        raise
     if comm.is_main_process():
         weights = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
         flags = f"--weights {shlex.quote(weights)} --input IMAGES --output DIR"

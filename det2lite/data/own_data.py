@@ -4,6 +4,7 @@ import os
 import random
 from typing import NamedTuple
 
+from det2lite.data.class_lists import side_by_side
 from det2lite.data.converters.conversion import CocoContent, count_content, read_as_coco, write_coco
 from det2lite.data.converters.layout import DataLayout, recognise_layout
 from det2lite.data.converters.report import CocoSplit, ConversionReport, SplitCounts
@@ -111,8 +112,8 @@ def _elsewhere(folder: str | os.PathLike, class_names: list[str], nproc: int) ->
     contents, report = _in_classes_of_model(layout, class_names, nproc)
     if report.class_names != class_names:
         raise BadValue(
-            f"{layout.folder} has the classes {report.class_names[:10]}, but the training data {class_names[:10]};"
-            " both need the same, in the same order"
+            f"{layout.folder} has other classes than the training data, or another order; both need the same\n"
+            + side_by_side("training", class_names, str(layout.folder), report.class_names)
         )
     name = layout.split_for("val") or layout.splits[-1]
     return contents[name], [f"{layout.folder}: {layout.title}, {name!r} is for validation", *_skipped(report)]
@@ -124,10 +125,11 @@ def _in_classes_of_model(
     """The contents, their classes in the order of `class_names`; COCO files keep their own, which are checked later."""
     try:
         return read_as_coco(layout, nproc=nproc, class_names=None if layout.name == "coco" else class_names)
-    except UnknownName as error:
-        theirs = str(error).partition(";")[0].removeprefix("--classes misses ")
+    except UnknownName:
+        _, theirs = read_as_coco(layout, nproc=nproc)
         raise BadValue(
-            f"{layout.folder} is of other classes than {', '.join(class_names or [])[:200]}, such as {theirs}"
+            f"{layout.folder} has classes that the model does not know; take data of the model's classes\n"
+            + side_by_side("the model", class_names or [], str(layout.folder), theirs.class_names)
         ) from None
 
 

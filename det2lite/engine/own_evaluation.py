@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from det2lite.config import CfgNode
 from det2lite.data import DatasetCatalog, MetadataCatalog
+from det2lite.data.class_lists import COUNT_GROUPS
 from det2lite.data.converters.coco import find_image_root
 from det2lite.data.converters.files import image_size
 from det2lite.data.converters.layout import recognise_layout
@@ -70,6 +71,9 @@ def evaluator_maker(cfg: CfgNode, kept: Kept) -> Callable[[str], DatasetEvaluato
 def _judge(cfg: CfgNode, name: str, folder: str, tasks: Sequence[str] | None) -> DatasetEvaluator:
     if not tasks:
         return build_evaluator(cfg, name, folder)
+    for task, key in (("segm", "MASK_ON"), ("keypoints", "KEYPOINT_ON")):
+        if task in tasks and not cfg.MODEL[key] and cfg.MODEL.META_ARCHITECTURE in COUNT_GROUPS:
+            raise BadValue(f"--eval {task}: the model does not predict that (MODEL.{key} is False); leave it out")
     kind = MetadataCatalog.get(name).get("evaluator_type")
     if kind not in (None, "coco"):
         raise BadValue(f"--eval chooses among COCO's tasks, but data set {name!r} is evaluated as {kind}; leave it out")

@@ -8,7 +8,7 @@ from det2lite.utils import comm
 from det2lite.utils.errors import BadValue
 from det2lite.utils.logger import setup_logger
 
-__all__ = ["RunExists", "claim_run_folder", "config_of_run", "traces_of_run"]
+__all__ = ["RunExists", "claim_run_folder", "config_of_run", "has_checkpoint", "traces_of_run"]
 
 _CHECKPOINT = re.compile(r"model_(\d{7}|final|best\w*)\.pth")
 _LOGS = ("metrics.json", "last_checkpoint", "events.out.tfevents.*", "log.txt*")
@@ -58,6 +58,11 @@ def warn_of_earlier_run(folder: str) -> None:
             folder,
             ", ".join(traces[:3]),
         )
+
+
+def has_checkpoint(folder: str) -> bool:
+    """Whether the run in a folder can be gone on with from more than its beginning."""
+    return os.path.isfile(os.path.join(folder, "last_checkpoint"))
 
 
 def config_of_run(folder: str) -> str | None:

@@ -95,6 +95,7 @@ def test_a_run_that_was_moved(det2lite, shapes):
         (["--weights", "{final}", "--out", "{final}"], "one of these endings"),
         (["--weights", "{final}", "--output", "{folder}"], "is there already"),
         (["--weights", "{final}", "--batch", "0"], "TEST.BATCH_SIZE"),
+        (["--weights", "{final}", "--eval", "bbox", "keypoints"], "MODEL.KEYPOINT_ON is False"),
         (["--weights", "{final}", "--data", "{shapes}/photos"], "--format-only"),
         (["--weights", "{final}", "--data", "{shapes}/nothing"], "no such folder"),
         (["--weights", "{final}", "DATASETS.TEST", "('coco_2017_vall',)"], "coco_2017_val"),
@@ -104,6 +105,17 @@ def test_mistakes_are_one_line(det2lite, final, shapes, words, message):
     words = [word.format(final=final, folder=final.parent, shapes=shapes) for word in words]
     error = det2lite("eval", *words, status=1)
     assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+
+
+def test_other_classes_in_another_layout_are_shown_side_by_side(det2lite, final, shapes, tmp_path):
+    shutil.copytree(shapes / "voc", tmp_path / "cells")
+    for path in (tmp_path / "cells").rglob("*.*"):
+        if path.suffix in (".xml", ".txt"):  # annotations, and the list of classes
+            path.write_text(path.read_text().replace("circle", "disc"))
+    error = det2lite("eval", "--weights", final, "--data", "cells", status=1)
+    rows = [line.split() for line in error.splitlines()]
+    assert ["the", "model", str(tmp_path / "cells")] in rows
+    assert any(row[0] == "*" and "disc" in row for row in rows) and any("circle" in row for row in rows)
 
 
 def test_other_classes_are_refused(det2lite, final, shapes, tmp_path):

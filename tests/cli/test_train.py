@@ -8,6 +8,7 @@ from PIL import Image
 
 from det2lite.checkpoint import read_run_info
 from det2lite.config import get_cfg
+from det2lite.engine import DefaultTrainer
 from det2lite.utils.file_io import PathManager
 
 NAMES = ["circle", "rectangle", "triangle", "star", "cross"]
@@ -179,3 +180,17 @@ def test_an_interruption(det2lite, shapes, monkeypatch):
     monkeypatch.setattr("det2lite.engine.trainer.DefaultTrainer.run_step", interrupted)
     words = ["--data", shapes / "coco", "--model", shapes / "tiny.yaml", "--batch", "2"]
     assert det2lite("train", *words, status=130) == "interrupted\n"
+
+
+def test_an_interruption_behind_a_checkpoint_says_how_to_go_on(det2lite, shapes, monkeypatch):
+    run_step = DefaultTrainer.run_step
+
+    def interrupted(trainer):
+        if trainer.iter == 2:
+            raise KeyboardInterrupt
+        run_step(trainer)
+
+    monkeypatch.setattr(DefaultTrainer, "run_step", interrupted)
+    words = ["--data", shapes / "coco", "--model", shapes / "tiny.yaml", "--batch", "2"]
+    said = det2lite("train", *words, "--output", "a run", "SOLVER.CHECKPOINT_PERIOD", "1", status=130)
+    assert "`det2lite train --resume --output 'a run'` goes on" in said and said.endswith("interrupted\n")

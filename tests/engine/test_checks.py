@@ -205,3 +205,35 @@ def test_cityscapes_scripts_are_missed_before_training(monkeypatch):
     cfg.DATASETS.TEST = ("cityscapes_fine_instance_seg_val",)
     with pytest.raises(UserError, match="pip install cityscapesscripts"):
         check_training_config(cfg)
+
+
+def coco(folder, name, images):
+    """A COCO file of 8 x 8 images, of which only a.png is there."""
+    cv2.imwrite(str(folder / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    entries = [{"id": k, "file_name": file, "height": 8, "width": 8} for k, file in enumerate(images, 1)]
+    content = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "dot"}]}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("gone", r"missing-image.*b\.png.*det2lite check"), ("none", "is empty"), ("cut", "not JSON"), ("no", "no such file")],
+)
+def test_faults_of_the_test_data_are_found_before_the_training(tmp_path, name, words):
+    coco(tmp_path, "gone", ["a.png", "b.png"])
+    coco(tmp_path, "none", [])
+    coco(tmp_path, "whole", ["a.png"])
+    (tmp_path / "cut.json").write_text('{"images": [')
+    cfg = get_cfg()
+    for part in ("whole", name):
+        register_coco_instances(f"checks_{part}", {}, str(tmp_path / f"{part}.json"), str(tmp_path))
+    try:
+        cfg.DATASETS.TEST = ("checks_whole",)
+        check_training_config(cfg)
+        cfg.DATASETS.TEST = ("checks_whole", f"checks_{name}")
+        with pytest.raises(UserError, match=words):
+            check_training_config(cfg)
+    finally:
+        for part in ("whole", name):
+            DatasetCatalog.pop(f"checks_{part}")
+            MetadataCatalog.pop(f"checks_{part}")
