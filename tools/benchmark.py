@@ -15,8 +15,9 @@ from det2lite.utils.errors import BadValue, exit_on_user_error
 
 EXAMPLE = """examples:
 
-  images a second that the data loader of a training gives:
+  images a second that the data loader of a training gives, and what each of its stages would give:
     $ {tool} --config-file configs/COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml --task data
+    $ {tool} --config-file configs/COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml --task data_advanced
 
   training on eight GPUs, evaluation on one, both with images that are loaded already:
     $ {tool} --config-file configs/COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml --task train --num-gpus 8
@@ -43,8 +44,8 @@ def parse_arguments(arguments=None):
     return args
 
 
-def measure(step, args):
-    """Calls `step()`, which returns its number of images, and prints its speed."""
+def measure(step, args, what=""):
+    """Calls `step()`, which returns its number of images, and prints its speed. what: the stage that it is."""
     import torch
 
     from det2lite.utils import comm
@@ -69,9 +70,8 @@ def measure(step, args):
         return
     total, times = sum(times), sorted(times)
     slowest = times[min(len(times) - 1, int(0.95 * len(times)))]
-    print(
-        f"{args.task}: {len(times)} iterations of {images / len(times):.3g} images on each of {args.num_gpus} processes"
-    )
+    per_step = f"{len(times)} iterations of {images / len(times):.3g} images on each of {args.num_gpus} processes"
+    print(f"{args.task}: {what}{', ' if what else ''}{per_step}")
     print(f"  {total / len(times):.4g} s an iteration, median {times[len(times) // 2]:.4g}, 95 % within {slowest:.4g}")
     print(f"  {images * args.num_gpus / total:.4g} images a second")
     if torch.cuda.is_available():
@@ -88,18 +88,55 @@ def data(cfg, args):
     measure(lambda: len(next(batches)), args)
 
 
+def data_advanced(cfg, args):
+    from det2lite.data import DatasetMapper, build_detection_train_loader, get_detection_dataset_dicts
+
+    samples = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN,
+        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
+    )
+    samples, mapper = itertools.cycle(samples), DatasetMapper(cfg, True)
+
+    def read_one():
+        mapper(next(samples))
+        return 1
+
+    measure(read_one, args, "reading and augmenting alone")
+    for workers in sorted({0, 1, cfg.DATALOADER.NUM_WORKERS}):
+        own = cfg.clone()
+        own.defrost()
+        own.DATALOADER.NUM_WORKERS = workers
+        batches = iter(build_detection_train_loader(own))
+        measure(lambda batches=batches: len(next(batches)), args, f"data loader with {workers} workers")
+
+
+def load_weights(cfg, model):
+    if cfg.MODEL.WEIGHTS:
+        from det2lite.checkpoint import DetectionCheckpointer
+
+        DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+
+
 def train(cfg, args):
     from det2lite.data import build_detection_train_loader
     from det2lite.engine import AMPTrainer, SimpleTrainer, create_ddp_model
+    from det2lite.engine.checks import warn_of_frozen_random_layers
     from det2lite.modeling import build_model
     from det2lite.solver import build_optimizer
     from det2lite.utils.events import EventStorage
 
     batches = list(itertools.islice(build_detection_train_loader(cfg), CACHED_BATCHES))
-    model = create_ddp_model(build_model(cfg), broadcast_buffers=False)
+    model = build_model(cfg)
+    load_weights(cfg, model)  # the work of two-stage models depends on what they find
+    warn_of_frozen_random_layers(cfg, model)
+    model = create_ddp_model(model, broadcast_buffers=False)
+    optimizer = build_optimizer(cfg, model)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # steps of a rate that is not warmed up would end in numbers that are not finite
     kind = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
     sizes = itertools.cycle([len(batch) for batch in batches])
-    trainer = kind(model, itertools.cycle(batches), build_optimizer(cfg, model))
+    trainer = kind(model, itertools.cycle(batches), optimizer)
     trainer.iter = 0
 
     def step():
@@ -121,10 +158,7 @@ def evaluate(cfg, args):
     if not cfg.DATASETS.TEST:
         raise BadValue("DATASETS.TEST is empty: name a data set, DATASETS.TEST \"('name',)\"")
     model = build_model(cfg).eval()
-    if cfg.MODEL.WEIGHTS:  # the work of two-stage models depends on what they find
-        from det2lite.checkpoint import DetectionCheckpointer
-
-        DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    load_weights(cfg, model)
     batches = list(itertools.islice(build_detection_test_loader(cfg, cfg.DATASETS.TEST[0]), CACHED_BATCHES))
     if not batches:
         raise BadValue(f"data set {cfg.DATASETS.TEST[0]!r} has no images")
@@ -139,7 +173,7 @@ def evaluate(cfg, args):
         measure(step, args)
 
 
-TASKS = {"data": data, "train": train, "eval": evaluate}
+TASKS = {"data": data, "data_advanced": data_advanced, "train": train, "eval": evaluate}
 
 
 def run(args):

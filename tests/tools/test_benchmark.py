@@ -61,8 +61,26 @@ def test_tasks(task, images, config, capsys, monkeypatch):
     assert rate * seconds == pytest.approx(images, rel=1e-2)
 
 
+def test_a_rate_that_would_not_train_is_measured_too(config, capsys, monkeypatch):
+    monkeypatch.setattr(tool, "CACHED_BATCHES", 2)
+    tool.main(["--config-file", config, "--task", "train", "-n", "4", "--warmup", "0", "SOLVER.BASE_LR", "1e9"])
+    assert "train: 4 iterations" in capsys.readouterr().out
+
+
+def test_stages_of_loading(config, capsys):
+    tool.main(["--config-file", config, "--task", "data_advanced", "-n", "2", "--warmup", "1"])
+    stages = [line for line in capsys.readouterr().out.splitlines() if line.startswith("data_advanced: ")]
+    assert [line.split(", ")[0].removeprefix("data_advanced: ") for line in stages] == [
+        "reading and augmenting alone",
+        "data loader with 0 workers",
+        "data loader with 1 workers",
+    ]
+    assert ["of 1 images" in line for line in stages] == [True, False, False]
+
+
 def test_mistakes(config, capsys):
     for arguments, words in [
+        (["--task", "train", "MODEL.WEIGHTS", "/nowhere/model.pth"], "/nowhere/model.pth"),
         (["--task", "data", "-n", "0"], "at least 1"),
         (["--task", "eval", "--num-gpus", "2"], "one process"),
         (["--task", "eval", "DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
