@@ -13,6 +13,8 @@ from det2lite.data.datasets import load_coco_json
 from det2lite.data.own_data import OwnData, prepare_training_data
 from det2lite.data.preflight.samples import stop_on_samples
 from det2lite.engine.own_schedule import Machine, fit_to_data
+from det2lite.utils.collect_env import has_fast_bfloat16
+from det2lite.utils.device import resolve_device
 from det2lite.utils.errors import BadValue, MissingFile
 from det2lite.utils.file_io import PathManager
 
@@ -36,7 +38,14 @@ def set_up_for_data(
     stop_on_samples([val_name], load_coco_json(*data.val.files, dataset_name=None), learns=False)
     machine = Machine(processes, _memory(cfg))
     chosen = fit_to_data(cfg, data.train.counts.images, len(data.class_names), machine, **wishes)
-    return [*data.story, *chosen]
+    return [*data.story, *chosen, *cpu_advice(cfg)]
+
+
+def cpu_advice(cfg: CfgNode) -> list[str]:
+    """A line for who trains on a processor that is faster in bfloat16, and has not asked for it."""
+    if cfg.SOLVER.AMP.ENABLED or resolve_device(cfg.MODEL.DEVICE) != "cpu" or not has_fast_bfloat16():
+        return []
+    return ["CPU: SOLVER.AMP.ENABLED True computes in bfloat16, in little more than half of the time (docs/speed.md)"]
 
 
 def check_tasks(cfg: CfgNode, data: OwnData, folder: str) -> None:

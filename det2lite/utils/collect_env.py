@@ -44,6 +44,18 @@ def _devices() -> list[tuple[str, str]]:
 
 def _cpu() -> str:
     """Name of the processor, and what of it PyTorch can use for speed."""
+    name, flags = _processor()
+    useful = [flag for flag in _CPU_FLAGS if flag in flags]
+    return f"{name}; {torch.backends.cpu.get_cpu_capability()} in PyTorch; has {', '.join(useful) or 'no known extras'}"
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 by instructions of its own, as far as the system tells."""
+    return bool(_processor()[1] & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _processor() -> tuple[str, set[str]]:
+    """Its name, and its flags as Linux knows them."""
     name, flags = platform.processor() or platform.machine(), set()
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -55,8 +67,7 @@ def _cpu() -> str:
             name = value.strip()
         elif key.strip() in ("flags", "Features"):
             flags = set(value.split())
-    useful = [flag for flag in _CPU_FLAGS if flag in flags]
-    return f"{name}; {torch.backends.cpu.get_cpu_capability()} in PyTorch; has {', '.join(useful) or 'no known extras'}"
+    return name, flags
 
 
 def _memory() -> str:

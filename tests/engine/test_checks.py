@@ -217,7 +217,12 @@ def coco(folder, name, images):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("gone", r"missing-image.*b\.png.*det2lite check"), ("none", "is empty"), ("cut", "not JSON"), ("no", "no such file")],
+    [
+        ("gone", r"missing-image.*b\.png.*det2lite check"),
+        ("none", "is empty"),
+        ("cut", "not JSON"),
+        ("no", "no such file"),
+    ],
 )
 def test_faults_of_the_test_data_are_found_before_the_training(tmp_path, name, words):
     coco(tmp_path, "gone", ["a.png", "b.png"])
