@@ -1,10 +1,9 @@
 """Masks of objects as one bool per pixel."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 import torchvision
+from torch import device
 
 from det2lite.structures.boxes import Boxes
 from det2lite.structures.polygons import PolygonMasks, polygons_to_bitmask
@@ -15,8 +14,8 @@ __all__ = ["BitMasks"]
 class BitMasks:
     """Masks of N objects of one image: `.tensor` is (N, H, W) bool."""
 
-    def __init__(self, tensor: torch.Tensor | np.ndarray):
-        """tensor: (N, H, W), nonzero where the object is."""
+    def __init__(self, tensor: torch.Tensor):
+        """tensor: (N, H, W), a tensor or array, nonzero where the object is."""
         if isinstance(tensor, torch.Tensor):
             tensor = tensor.to(torch.bool)
         else:
@@ -31,7 +30,7 @@ class BitMasks:
         return BitMasks(self.tensor.to(*args, **kwargs))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         return self.tensor.device
 
     @torch.jit.unused
@@ -44,7 +43,7 @@ class BitMasks:
         return BitMasks(chosen)
 
     @torch.jit.unused
-    def __iter__(self) -> Iterator[torch.Tensor]:
+    def __iter__(self):
         yield from self.tensor
 
     @torch.jit.unused
@@ -59,6 +58,7 @@ class BitMasks:
         return self.tensor.flatten(1).any(dim=1)
 
     @staticmethod
+    @torch.jit.unused
     def from_polygon_masks(
         polygon_masks: PolygonMasks | list[list[np.ndarray]], height: int, width: int
     ) -> "BitMasks":
@@ -70,6 +70,7 @@ class BitMasks:
         return BitMasks(torch.from_numpy(np.stack(masks)))
 
     @staticmethod
+    @torch.jit.unused
     def from_roi_masks(roi_masks, height: int, width: int, boxes: Boxes | torch.Tensor | None = None) -> "BitMasks":
         """ROIMasks pasted into an image of (height, width). boxes: (N, 4) XYXY, where each mask belongs."""
         if boxes is None:

@@ -72,3 +72,21 @@ class TestROIMasks:
 
     def test_none(self):
         assert len(ROIMasks(torch.rand(0, 28, 28)).to_bitmasks(torch.zeros(0, 4), 5, 6)) == 0
+
+
+def test_scripted():
+    def bits(x: torch.Tensor):
+        masks = BitMasks(x)
+        return masks.tensor, masks.nonempty(), len(masks), masks.get_bounding_boxes().tensor
+
+    def soft(x: torch.Tensor, index: torch.Tensor):
+        masks = ROIMasks(x).to(torch.device("cpu"))
+        return masks[index].tensor, len(masks)
+
+    x = torch.zeros(2, 4, 5)
+    x[1, 1:3, 2:4] = 1
+    tensor, nonempty, count, boxes = torch.jit.script(bits)(x)
+    assert tensor.dtype == torch.bool and nonempty.tolist() == [False, True] and count == 2
+    assert boxes.tolist() == [[0, 0, 0, 0], [2, 1, 4, 3]]
+    chosen, count = torch.jit.script(soft)(x, torch.tensor([1]))
+    assert torch.equal(chosen, x[1:]) and count == 2
