@@ -15,6 +15,10 @@ from det2lite.utils.errors import BadValue, UnknownName, UserError, close_names
 NUMBER_OR_WORD = ("MODEL.NUM_CLASSES", "SOLVER.IMS_PER_BATCH")
 
 
+class UnknownKey(UnknownName, AssertionError):
+    """A key that the tree has not; yacs fails an assertion for those of a list."""
+
+
 class ComputedTwice(UserError, KeyError):
     """A computed key is given a second, different value."""
 
@@ -104,7 +108,7 @@ class CfgNode(YacsNode):
             elif root.key_is_renamed(full_key):
                 root.raise_key_rename_error(full_key)
             elif not root.key_is_deprecated(full_key):
-                raise UnknownName(f"{where}unknown config key {full_key}{close_names(full_key, _leaf_keys(root))}")
+                raise UnknownKey(f"{where}unknown config key {full_key}{close_names(full_key, _leaf_keys(root))}")
 
 
 class _Dumper(yaml.SafeDumper):

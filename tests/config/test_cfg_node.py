@@ -43,8 +43,9 @@ def test_unknown_key_names_key_file_and_closest(tmp_path):
     path = write(tmp_path / "a.yaml", "SOLVER: {BASE_LRR: 0.1}")
     with pytest.raises(UnknownName, match=r"a\.yaml: unknown config key SOLVER.BASE_LRR; did you mean .SOLVER.BASE_LR"):
         get_cfg().merge_from_file(path)
-    with pytest.raises(KeyError):
-        get_cfg().merge_from_list(["SOLVER.NOTHING_LIKE_IT", 1])
+    for kind in (KeyError, AssertionError):
+        with pytest.raises(kind, match="SOLVER.NOTHING_LIKE_IT"):
+            get_cfg().merge_from_list(["SOLVER.NOTHING_LIKE_IT", 1])
 
 
 def test_wrong_type_names_key_and_both_types(tmp_path):
