@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 
+from det2lite.data.preflight.boxes import EDGE, box_faults, overhang
 from det2lite.data.preflight.check import check_box_layout
-from det2lite.data.preflight.content import Columns, Content, columns_of, file_name_of, hashable, number
+from det2lite.data.preflight.content import Columns, Content, box_numbers, columns_of, file_name_of, hashable, number
 from det2lite.data.preflight.findings import Report
 from det2lite.data.preflight.keypoints import keypoint_counts
-from det2lite.data.preflight.masks import polygon_points, rle_fault
+from det2lite.data.preflight.masks import outline_of, polygon_points, rle_fault
 from det2lite.data.preflight.pixels import name_here
 from det2lite.data.preflight.source import area_of
 from det2lite.data.preflight.structure import duplicate_rows
-from det2lite.data.preflight.turning import fit_to_file
+from det2lite.data.preflight.turning import box_of_code, fit_to_file
 from det2lite.data.rle import MAX_PIXELS
 
+NO_SIZE = "image-size"
 OTHER_SIZE = ("exif-turned", "size-differs")
 LEAVES_OUT_IMAGE = ("missing-image", "unreadable-image", "truncated-image", "huge-image", *OTHER_SIZE)
 
@@ -68,14 +70,14 @@ def _clean_categories(result: Cleaned) -> None:
 
 
 def _clean_images(result: Cleaned, report: Report, image_root: str | None) -> None:
-    """Leaves out images that cannot be used; entries of one file become one."""
+    """Leaves out images that cannot be used; entries of one file become one; sizes are made those of the files."""
     content = result.content
     broken = {(f.image_id, f.file_name): f.kind for f in report.findings if f.kind in LEAVES_OUT_IMAGE}
     kept: dict[Any, dict] = {}
     by_name: dict[str, Any] = {}
     moved: dict[Any, Any] = {}
     text = {type(image.get("id")) for image in content.images} == {str}
-    sized = _annotations_of_other_sizes(content, broken) if image_root is not None else {}
+    sized = _annotations_of_other_sizes(content, broken, text) if image_root is not None else {}
     for image in content.images:
         image_id, name = image.get("id"), file_name_of(image)
         why = _image_fault(image, broken, text)
@@ -83,7 +85,7 @@ def _clean_images(result: Cleaned, report: Report, image_root: str | None) -> No
             image["file_name"], why = here, None
             result.tell(f"file name {name!r} put right", "missing-image", image, is_image=True)
             name = here
-        if why in OTHER_SIZE and image_root is not None and image_id not in kept:
+        if image_id in sized and why in (*OTHER_SIZE, NO_SIZE) and image_id not in kept:
             why = _fit_size(image, name, sized[image_id], why, image_root, result)
         if why is None and image_id in kept:
             why = "duplicate-image-id"
@@ -102,9 +104,10 @@ def _clean_images(result: Cleaned, report: Report, image_root: str | None) -> No
             annotation["image_id"] = moved[image_id]
 
 
-def _annotations_of_other_sizes(content: Content, broken: dict) -> dict[Any, list[dict]]:
-    """The annotations of the images whose files have another size than written, by image id."""
-    found: dict[Any, list[dict]] = {image_id: [] for (image_id, _), kind in broken.items() if kind in OTHER_SIZE}
+def _annotations_of_other_sizes(content: Content, broken: dict, text: bool) -> dict[Any, list[dict]]:
+    """The annotations of the images whose files have another size than written, or none is, by image id."""
+    faults = ((image.get("id"), _image_fault(image, broken, text)) for image in content.images)
+    found: dict[Any, list[dict]] = {image_id: [] for image_id, why in faults if why in (*OTHER_SIZE, NO_SIZE)}
     for annotation in content.annotations if found else ():
         if hashable(annotation.get("image_id")) and annotation["image_id"] in found:
             found[annotation["image_id"]].append(annotation)
@@ -130,7 +133,7 @@ def _image_fault(image: dict, broken: dict, text: bool) -> str | None:
     if (image["id"], file_name_of(image)) in broken:
         return broken[image["id"], file_name_of(image)]
     size = columns_of(Content([image], [], [], {})).sizes[0]
-    return None if (size >= 1).all() and not (size % 1).any() else "image-size"
+    return None if (size >= 1).all() and not (size % 1).any() else NO_SIZE
 
 
 def _clean_annotations(result: Cleaned) -> None:
@@ -142,6 +145,8 @@ def _clean_annotations(result: Cleaned) -> None:
     sizes = columns.box_sizes
     kept = []
     for row, annotation in enumerate(content.annotations):
+        if columns.image_rows[row] >= 0:
+            _box_from_mask(annotation, sizes[row], result)
         why = _unusable(annotation, columns, row, known)
         why = why or ("duplicate-annotation" if repeated[row] else None)
         why = why or _repair(annotation, sizes[row], result) or _repair_mask(annotation, sizes[row], result)
@@ -184,11 +189,33 @@ def _unusable(annotation: dict, columns: Columns, row: int, known: set) -> str |
         return "orphan-annotation"
     if not hashable(annotation.get("category_id")) or annotation["category_id"] not in known:
         return "unknown-category"
-    if np.isnan(columns.boxes[row]).any():
+    if np.isnan(box_numbers(annotation.get("bbox"))).any():
         return "not-a-number" if annotation.get("bbox") is not None else "missing-field"
     if annotation.get("ignore", 0) not in (0, None):
         return "ignore-flag"
     return "bad-crowd-flag" if annotation.get("iscrowd", 0) not in (0, 1) else None
+
+
+def _box_from_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> None:
+    """Gives an object whose box cannot be used the box around its mask, where that lies in the image."""
+    box = np.array([box_numbers(annotation.get("bbox"))])
+    faults = box_faults(box, size[None])
+    if not (np.isnan(box).any() or faults.negative[0] or faults.empty[0] or faults.outside[0]):
+        return
+    segmentation = annotation.get("segmentation")
+    around = None
+    if isinstance(segmentation, dict) and rle_fault(segmentation, size)[0] is None and size.prod() <= MAX_PIXELS:
+        around = box_of_code(segmentation)
+    elif isinstance(segmentation, list):
+        points = [polygon_points(polygon) for polygon in segmentation]
+        outline = outline_of([p for p in points if isinstance(p, np.ndarray)])
+        around = None if outline is None else np.concatenate([outline.box[:2], outline.box[2:] - outline.box[:2]])
+    if around is None or (around[2:] <= 0).any() or overhang(around[None], size[None])[0] > EDGE:
+        return
+    kind = "not-a-number" if np.isnan(box).any() else "box-outside" if faults.outside[0] else "negative-box"
+    kind = "empty-box" if faults.empty[0] else kind
+    annotation["bbox"] = around.tolist()
+    result.tell("bbox taken from the mask", kind, annotation)
 
 
 def _repair(annotation: dict, size: np.ndarray, result: Cleaned) -> str | None:

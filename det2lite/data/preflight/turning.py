@@ -9,7 +9,7 @@ from PIL import Image
 
 from det2lite.data.image_io import EXIF_ORIENTATION
 from det2lite.data.preflight.boxes import EDGE, overhang
-from det2lite.data.preflight.content import box_numbers, number
+from det2lite.data.preflight.content import LARGEST_SIDE, box_numbers, number
 from det2lite.data.preflight.masks import polygon_points, rle_fault
 from det2lite.data.preflight.pixels import SWAPS_SIDES
 from det2lite.data.rle import MAX_PIXELS
@@ -20,12 +20,21 @@ def fit_to_file(image: dict, annotations: Sequence[dict], path: str) -> str | No
 
     Annotations belong to the size that is written. Where that is the file's size before EXIF turns it, they are turned
     with the picture, unless more of them fit the upright picture as they are. Where width and height are swapped
-    without EXIF they are right as they are if all fit the file and some do not fit what is written. Returns what was
-    done, None where nothing can be said; then nothing was changed.
+    without EXIF they are right as they are if all fit the file and some do not fit what is written. Where no size that
+    could be one is written, all must fit the file. Returns what was done, None where nothing can be said; then nothing
+    was changed.
     """
-    stored, orientation = _header(path)
+    try:
+        stored, orientation = _header(path)
+    except Exception:  # decoders meet broken headers with errors of any kind; it was found before, or nobody looked
+        return None
     upright = stored[::-1] if orientation in SWAPS_SIDES else stored
     written = (image.get("width"), image.get("height"))
+    if not all(1 <= number(side) <= LARGEST_SIDE for side in written):
+        if _beyond(annotations, upright):
+            return None
+        image["width"], image["height"] = upright
+        return "size of the file written"
     if written != upright[::-1]:
         return None
     beyond_written, beyond_upright = (_beyond(annotations, size) for size in (written, upright))
@@ -39,6 +48,13 @@ def fit_to_file(image: dict, annotations: Sequence[dict], path: str) -> str | No
         return None
     image["width"], image["height"] = upright
     return change
+
+
+def box_of_code(rle: dict) -> np.ndarray:
+    """The box XYWH around a run-length mask that is right."""
+    if isinstance(rle["counts"], list):
+        rle = mask_util.frPyObjects(rle, *rle["size"])
+    return mask_util.toBbox(rle)
 
 
 def _header(path: str) -> tuple[tuple[int, int], int]:

@@ -131,9 +131,11 @@ def test_command_writes_copy_and_changes(tmp_path, capsys):
     assert run(path, "--nproc", 1, "--fix", "--output", tmp_path / "out") == 0  # the copy has no errors
     assert "1 changes" in capsys.readouterr().out
     copied = json.loads((tmp_path / "out" / "data.json").read_text(encoding="utf-8"))
-    assert len(copied["annotations"]) == 17 and copied["categories"][0]["name"] == "细胞"
+    box = planted.annotation_of(planted.content(), 21)["bbox"]
+    assert planted.annotation_of(copied, 21)["bbox"] == box and len(copied["annotations"]) == 18
+    assert copied["categories"][0]["name"] == "细胞"
     (change,) = json.loads((tmp_path / "out" / "data_changes.json").read_text())
-    assert change == {"change": "annotation left out", "why": "box-outside", "image_id": 2, "annotation_id": 21}
+    assert change == {"change": "bbox taken from the mask", "why": "box-outside", "image_id": 2, "annotation_id": 21}
 
     assert run(path, "--quick", "--fix", "--output", tmp_path / "out") == 1
     assert "--overwrite" in capsys.readouterr().err

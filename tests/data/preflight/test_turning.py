@@ -113,8 +113,9 @@ def test_faults_of_a_turned_picture_are_put_right_as_elsewhere(tmp_path):
     ), strict=True):  # fmt: skip
         annotation.update(change)
     result = fixed(content, tmp_path)
-    assert [a["id"] for a in result.content.annotations] == [1, 3]
-    assert result.content.annotations[1]["bbox"] == [HEIGHT - 18, 10, 8, 8]
+    assert [a["id"] for a in result.content.annotations] == [1, 2, 3]
+    assert result.content.annotations[1]["bbox"] == [HEIGHT - 9, 2, 4, 3]  # of its polygon, from (2, 5) to (5, 9)
+    assert result.content.annotations[2]["bbox"] == [HEIGHT - 18, 10, 8, 8]
 
 
 def test_an_entry_that_is_left_out_turns_nothing(tmp_path):
@@ -125,3 +126,36 @@ def test_an_entry_that_is_left_out_turns_nothing(tmp_path):
     result = fixed(content, tmp_path)
     assert [image["file_name"] for image in result.content.images] == ["b.png"]
     assert result.content.annotations[0]["bbox"] == BOX
+
+
+@pytest.mark.parametrize("size", [(None, None), (0, 40), ("a", 40), (-3, -3), (10**9, 40)])
+def test_sizes_that_no_image_has_become_those_of_the_file(tmp_path, size):
+    save(tmp_path / "a.png", picture(), 1)
+    content = data(size=size)
+    result = fixed(content, tmp_path)
+    (image,) = result.content.images
+    assert (image["width"], image["height"]) == (WIDTH, HEIGHT)
+    assert result.content.annotations == content.annotations
+    doubtful = data(size=size, boxes=(BOX, [50, 5, 30, 10]))  # one does not fit
+    assert fixed(doubtful, tmp_path).content.images == []
+    (tmp_path / "a.png").write_text("no image")
+    assert fixed(content, tmp_path).content.images == []
+
+
+@pytest.mark.parametrize(
+    "box", [[37, 5, -12, 20], [37, 5, 0, 20], [900, 5, 12, 20], [float("nan"), 5, 12, 20], None, "x"]
+)
+def test_boxes_that_cannot_be_used_are_taken_from_the_mask(tmp_path, box):
+    save(tmp_path / "a.png", picture(), 1)
+    mask = mask_util.encode(np.asfortranarray(picture().any(axis=-1), dtype=np.uint8))
+    code = {"size": [HEIGHT, WIDTH], "counts": mask["counts"].decode()}
+    for more in ({}, {"segmentation": code}):
+        content = data(**more)
+        content.annotations[0]["bbox"] = box
+        result = fixed(content, tmp_path)
+        assert [a["bbox"] for a in result.content.annotations] == [BOX]
+        assert result.changes[0]["change"] == "bbox taken from the mask"
+    for segmentation in ([], [[1, 2, 3, 4]], {"size": [9, 9], "counts": [81]}, [[70, 5, 90, 5, 90, 9]]):
+        content = data(segmentation=segmentation)
+        content.annotations[0]["bbox"] = box
+        assert fixed(content, tmp_path).content.annotations == []
