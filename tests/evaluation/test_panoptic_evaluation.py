@@ -187,7 +187,7 @@ def test_agrees_with_the_definition(register):
     for suffix, group in (("", slice(None)), ("_th", slice(0, 2)), ("_st", slice(2, 4))):
         expected = {"PQ": (sq * rq)[group].mean(), "SQ": sq[group].mean(), "RQ": rq[group].mean()}
         for name, value in expected.items():
-            assert results[name + suffix] == pytest.approx(100 * value), name + suffix
+            assert results[name + suffix] == pytest.approx(100 * value, rel=0, abs=1e-9), name + suffix
 
 
 def test_names_as_image_ids(register):
