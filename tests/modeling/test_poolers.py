@@ -102,3 +102,17 @@ def test_torchscript_gives_the_same(pooler_type):
     scripted = torch.jit.script(pooler)
     for boxes in ([squares(30, 200), squares(60)], [squares(), squares()]):
         torch.testing.assert_close(scripted(features, boxes), pooler(features, boxes))
+
+
+def test_boxes_keep_their_order_and_their_gradients_across_levels():
+    torch.manual_seed(0)
+    pooler = ROIPooler(2, [1 / 4, 1 / 8, 1 / 16], 2, "ROIAlignV2")
+    features = [torch.rand_like(feature).requires_grad_() for feature in pyramid(channels=2)]
+    boxes = Boxes(torch.tensor([[0, 0, 250, 250], [10, 10, 30, 40], [0, 0, 130, 120], [5, 5, 25, 20.0]]))
+    together = pooler(features, [boxes])
+    apart = torch.cat([pooler(features, [boxes[i]]) for i in range(4)])
+    weight = torch.rand_like(together)
+    torch.testing.assert_close(together, apart, rtol=0, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad((together * weight).sum(), features), torch.autograd.grad((apart * weight).sum(), features)
+    )
