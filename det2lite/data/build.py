@@ -74,8 +74,8 @@ def _batch_size_of_rank(total: int | None, single: int | None) -> int:
     world_size = comm.get_world_size()
     if isinstance(total, str):
         raise BadValue(
-            f"SOLVER.IMS_PER_BATCH {total!r} is no number yet: det2lite.engine.auto_batch.resolve_batch_size finds it, as"
-            " DefaultTrainer does"
+            f"SOLVER.IMS_PER_BATCH {total!r} is no number yet: det2lite.engine.auto_batch.resolve_batch_size finds it,"
+            " as DefaultTrainer does"
         )
     if not total or total < 0 or total % world_size:
         raise BadValue(

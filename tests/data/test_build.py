@@ -312,7 +312,10 @@ def test_torch_data_sets(register):
         get_detection_dataset_dicts(["a", "stream"])
 
 
-@pytest.mark.parametrize(("gpu", "device", "pins"), [(True, "auto", True), (True, "cpu", False), (False, "auto", False)])
+PINNING = [(True, "auto", True), (True, "cpu", False), (False, "auto", False)]
+
+
+@pytest.mark.parametrize(("gpu", "device", "pins"), PINNING)
 def test_memory_is_pinned_where_the_model_is_on_a_gpu(register, monkeypatch, gpu, device, pins):
     register("d", SAMPLES)
     cfg = config()

@@ -131,7 +131,8 @@ def test_rotated_evaluation_of_projects(capsys):
     results = [{"image_id": 1, "category_id": 1, "bbox": box, "score": 0.9 - i / 10} for i, box in enumerate(found)]
     evaluation = RotatedCOCOeval(truth, truth.loadRes(results), "bbox")
     evaluation.evaluate()
-    assert evaluation.ious[1, 1] == pytest.approx(np.array([[1, 0], [0, 0.5]]), abs=1e-6) and evaluation.ious[1, 2] == []
+    assert evaluation.ious[1, 1] == pytest.approx(np.array([[1, 0], [0, 0.5]]), abs=1e-6)
+    assert evaluation.ious[1, 2] == []
     evaluation.accumulate()
     evaluation.params.iouThrs = np.array([0.5])
     assert evaluation.eval["recall"][0, 0, 0, -1] == pytest.approx(1.0)  # at IoU 0.5
