@@ -1,8 +1,6 @@
 """Work that processes share, with a progress bar; an interruption ends it without a trace."""
 
 import multiprocessing
-import multiprocessing.connection
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from det2lite.utils.child_processes import begin_work, ignore_interrupts
 from det2lite.utils.errors import BadValue
 
 
@@ -26,7 +25,7 @@ def map_in_processes(function: Callable[[Any], Any], todo: list, nproc: int) -> 
     pool = ProcessPoolExecutor(nproc, _context(function.__module__), initializer=begin_work)
     try:
         with _interrupts_held_back():
-            wait([pool.submit(_ignore_interrupts) for _ in range(nproc)])
+            wait([pool.submit(ignore_interrupts) for _ in range(nproc)])
         yield from tqdm(pool.map(function, todo, chunksize=max(1, min(64, len(todo) // (4 * nproc)))), **bar)
     except BrokenProcessPool:
         raise BadValue("a process that reads was ended from outside (out of memory?); give a smaller --nproc") from None
@@ -65,23 +64,3 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt
-
-
-def begin_work() -> None:
-    """What a process of a pool does first: it leaves Ctrl-C to its parent, and ends when that is killed.
-
-    Without, it would wait for ever for work from a queue whose other end it holds itself.
-    """
-    _ignore_interrupts()
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends the others

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from det2lite.data.image_io import EXIF_ORIENTATION
 from det2lite.data.preflight.content import Columns, Content, file_name_of
 from det2lite.data.preflight.findings import Finding, finding
+from det2lite.utils.child_processes import begin_work
 
 CHUNK = 16  # files that a process is given at once
 FEW_IMAGES = 200  # are decoded sooner than further processes have started
@@ -118,8 +119,6 @@ def check_pixels(content: Content, columns: Columns, image_root: str, nproc: int
     there = sorted({path for path in paths if path is not None and os.path.isfile(path)})
     with contextlib.ExitStack() as stack:
         if nproc > 1 and len(there) > FEW_IMAGES:
-            from det2lite.data.converters.workers import begin_work  # of which a training needs nothing
-
             pool = ProcessPoolExecutor(nproc, mp_context=get_context("spawn"), initializer=begin_work)
             stack.enter_context(pool)
             looked = pool.map(look_at, there, chunksize=CHUNK)
