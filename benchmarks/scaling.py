@@ -105,7 +105,9 @@ def plot(curves: dict[str, tuple[str, list, list]], path: str) -> None:
         axis.loglog(values, seconds, "o-")
         title = f"{name}: exponent {exponent(values, seconds):.2f}"
         axis.set(title=title, xlabel=unit, ylabel="seconds of the processor", ylim=_decades(seconds))
-        axis.grid(True, which="both", alpha=0.3)
+        axis.minorticks_off()
+        axis.set_xticks(values, [f"{value:,}" for value in values])
+        axis.grid(True, alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
