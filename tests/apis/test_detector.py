@@ -41,7 +41,7 @@ def test_batches_give_what_single_images_give(mask_rcnn):
 def test_what_the_model_pads_alike_shares_a_batch(mask_rcnn, blobs, scene):
     groups = [mask_rcnn.prepare(0, noise(*size)).group for size in ((40, 60), (40, 59), (60, 40), (40, 58))]
     assert groups[0] == groups[1] == groups[3] and groups[0] != groups[2]
-    assert mask_rcnn.prepare(0, noise(40, 60).astype(np.float32)).group != groups[0]
+    assert mask_rcnn.prepare(0, noise(40, 60).astype(np.float32) / 2).group != groups[0]
     images = [scene(8, 8 + (k % 2)) for k in range(7)]
     inference_detector(blobs, images, batch_size=3)
     assert blobs.model.batches == [3, 3, 1]
