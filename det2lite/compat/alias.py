@@ -38,8 +38,20 @@ class AliasLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         alias, module.__spec__ = module.__spec__.name, self.own_spec  # the import system had set the alias's
-        # whoever asks for the logger of the module by the other name gets the one that the module writes to
-        logging.root.manager.loggerDict[alias] = logging.getLogger(our_name(alias))
+        _share_logger(alias)
+        # What the module has imported below itself is known by both names from now on. Else an import by the other name
+        # would bind it in the package once more, in place of a function of its name, such as engine.launch.
+        ours = our_name(alias)
+        for name in [name for name in sys.modules if name.startswith(f"{ours}.")]:
+            other = alias + name[len(ours) :]
+            if other not in sys.modules:
+                sys.modules[other] = sys.modules[name]
+                _share_logger(other)
+
+
+def _share_logger(alias: str) -> None:
+    """Whoever asks for the logger of a module by the other name gets the one that the module writes to."""
+    logging.root.manager.loggerDict[alias] = logging.getLogger(our_name(alias))
 
 
 class AliasFinder(MetaPathFinder):

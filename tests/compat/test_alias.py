@@ -30,7 +30,20 @@ def test_modules_are_the_same_objects_under_both_names(alias):
     for name in ("utils", "utils.registry", "config", "config.config"):
         assert sys.modules[f"detectron2.{name}"] is sys.modules[f"det2lite.{name}"]
     assert ours.__name__ == ours.__spec__.name == "det2lite.utils.registry"  # nothing of it was changed
-    assert importlib.reload(theirs) is ours
+
+    import detectron2.utils.develop as small  # whose classes nobody else holds
+
+    assert importlib.reload(small) is det2lite.utils.develop
+
+
+def test_functions_named_like_their_module_stay_functions(alias):
+    import detectron2.engine.launch as module
+
+    import det2lite.engine
+    from detectron2.engine import launch
+
+    assert launch is det2lite.engine.launch is sys.modules["det2lite.engine.launch"].launch
+    assert module is launch and importlib.import_module("detectron2.engine.launch").DEFAULT_TIMEOUT
 
 
 def test_registries_and_loggers_are_shared(alias, caplog):
