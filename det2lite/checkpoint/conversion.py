@@ -35,7 +35,9 @@ def convert_torchvision(source: str | os.PathLike, target: str | os.PathLike, *,
     if not target.endswith(".pkl"):
         raise BadValue(f"{target}: the converted file must be named .pkl, by which Detectron2 knows its format")
     if os.path.exists(target) and not overwrite:
-        raise FileExists(f"{target} is there already; remove it, give another name, or ask to overwrite it")
+        raise FileExists(
+            f"{target} is there already; remove it, give another name, or overwrite it (--overwrite, overwrite=True)"
+        )
     checkpoint = read_checkpoint(local_file(source))
     if checkpoint.get("__author__") != "torchvision":
         names = ", ".join(list(checkpoint["model"])[:3])

@@ -73,7 +73,9 @@ def prepare_training_data(
             f"{what}: {split.counts.images} images with {split.counts.annotations} objects ({split.files.json_path})"
         )
     names = report.class_names
-    story.append(f"{len(names)} classes: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}")
+    story.append(
+        f"{len(names)} class{'es' * (len(names) != 1)}: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+    )
     return OwnData(*splits, names, story)
 
 
