@@ -38,9 +38,9 @@ def test_modules_are_the_same_objects_under_both_names(alias):
 
 def test_functions_named_like_their_module_stay_functions(alias):
     import detectron2.engine.launch as module
+    from detectron2.engine import launch
 
     import det2lite.engine
-    from detectron2.engine import launch
 
     assert launch is det2lite.engine.launch is sys.modules["det2lite.engine.launch"].launch
     assert module is launch and importlib.import_module("detectron2.engine.launch").DEFAULT_TIMEOUT
