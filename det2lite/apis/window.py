@@ -25,7 +25,7 @@ def require_display(remedy: str = "give --output DIR to write pictures instead")
         raise NoDisplay(f"there is no display to open a window on; {remedy}")
     _give_fonts_to_qt()
     # tried in another process, because Qt ends the one in which it cannot reach the display
-    script = f"from det2lite.apis import window; window._give_fonts_to_qt(); window.cv2.namedWindow({WINDOW!r})"
+    script = f"import cv2; cv2.namedWindow({WINDOW!r})"
     tried = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     if tried.returncode:
         lines = tried.stderr.strip().splitlines() or ["no reason given"]

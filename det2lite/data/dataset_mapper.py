@@ -101,8 +101,11 @@ class DatasetMapper:
 
         boxes = functools.partial(_boxes, dataset_dict) if self.is_train else None
         aug_input = _MapperInput(image, boxes=boxes, sem_seg=sem_seg, applied=applied)
-        rest = T.AugmentationList(self.augmentations.augs[len(applied) :])
-        transforms = T.TransformList([*applied, *rest(aug_input).transforms])
+        if applied:
+            rest = T.AugmentationList(self.augmentations.augs[len(applied) :])
+            transforms = T.TransformList([*applied, *rest(aug_input).transforms])
+        else:
+            transforms = self.augmentations(aug_input)
         image, sem_seg = aug_input.image, aug_input.sem_seg
         image_shape = image.shape[:2]
 

@@ -7,11 +7,12 @@ from typing import Any
 from det2lite.data.catalog import DatasetCatalog, MetadataCatalog
 from det2lite.data.data_root import DataPath
 from det2lite.data.datasets.builtin_meta import _get_builtin_metadata
+from det2lite.data.datasets.coco_columns import file_of_url
 from det2lite.data.datasets.coco_loader import KEPT_KEYS, read_instance
 from det2lite.data.datasets.coco_reader import CocoFile
 from det2lite.data.datasets.coco_rows import opened_store
 from det2lite.data.datasets.lvis_meta import LVIS_VERSIONS, ClassImageCounts, lvis_categories
-from det2lite.data.datasets.lvis_rows import stored_lvis_samples
+from det2lite.data.datasets.lvis_rows import lvis_sample, stored_lvis_samples
 from det2lite.utils.errors import BadValue
 
 logger = logging.getLogger(__name__)
@@ -69,17 +70,7 @@ def _read_samples(lvis: CocoFile, image_root: str, keys: list[str], index_of: di
                 continue
             instance["category_id"] = index_of[annotation["category_id"]]
             instances.append(instance)
-        samples.append(
-            {
-                "file_name": _file_name(image, image_root, lvis.path),
-                "height": image["height"],
-                "width": image["width"],
-                "image_id": image["id"],
-                "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
-                "neg_category_ids": image.get("neg_category_ids", []),
-                "annotations": instances,
-            }
-        )
+        samples.append(lvis_sample(image, _file_name(image, image_root, lvis.path), instances))
     _tell(len(samples), without_mask, lvis.path)
     return samples
 
@@ -107,7 +98,7 @@ def _set_metadata(dataset_name: str | None, categories: list[dict]) -> dict[int,
 def _file_name(image: dict, image_root: str, path: str) -> str:
     """LVIS draws on several splits of COCO; in which one an image lies stands in its URL."""
     if "coco_url" in image:
-        return os.path.join(image_root, *str(image["coco_url"]).split("/")[-2:])
+        return os.path.join(image_root, file_of_url(str(image["coco_url"])))
     if "file_name" in image:
         return os.path.join(image_root, image["file_name"])
     raise BadValue(f"{path}: image {image['id']} has neither 'coco_url' nor 'file_name'; is it in the LVIS format?")

@@ -6,7 +6,20 @@ from det2lite.data.datasets.coco_columns import file_of_url
 from det2lite.data.datasets.coco_rows import CocoReader
 from det2lite.data.sample_store import SampleRows, SampleStore, StoredSamples
 
-__all__ = ["stored_lvis_samples"]
+__all__ = ["lvis_sample", "stored_lvis_samples"]
+
+
+def lvis_sample(image: dict, path: str, instances: list[dict]) -> dict:
+    """The standard format of an image as it stands in the file, which lies at `path`."""
+    return {
+        "file_name": path,
+        "height": image["height"],
+        "width": image["width"],
+        "image_id": image["id"],
+        "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
+        "neg_category_ids": image.get("neg_category_ids", []),
+        "annotations": instances,
+    }
 
 
 class LvisReader(CocoReader):
@@ -15,15 +28,7 @@ class LvisReader(CocoReader):
     def __call__(self, row: bytes) -> dict:
         image, instances = self.read(row)
         name = file_of_url(image["coco_url"]) if "coco_url" in image else image["file_name"]
-        return {
-            "file_name": self.path_of(name),
-            "height": image["height"],
-            "width": image["width"],
-            "image_id": image["id"],
-            "not_exhaustive_category_ids": image.get("not_exhaustive_category_ids", []),
-            "neg_category_ids": image.get("neg_category_ids", []),
-            "annotations": instances,
-        }
+        return lvis_sample(image, self.path_of(name), instances)
 
 
 def stored_lvis_samples(

@@ -11,6 +11,7 @@ from det2lite.modeling.matcher import Matcher
 from det2lite.modeling.proposal_generator.proposal_utils import add_ground_truth_to_proposals
 from det2lite.modeling.sampling import subsample_labels
 from det2lite.structures import Boxes, ImageList, Instances, pairwise_iou
+from det2lite.utils.errors import BadCall, WrongMode
 from det2lite.utils.events import get_event_storage
 from det2lite.utils.registry import Registry
 
@@ -108,9 +109,7 @@ class ROIHeads(nn.Module):
         return pairwise_iou(gt_boxes, proposal_boxes)
 
     @torch.no_grad()
-    def label_and_sample_proposals(
-        self, proposals: list[Instances], targets: list[Instances]
-    ) -> list[Instances]:
+    def label_and_sample_proposals(self, proposals: list[Instances], targets: list[Instances]) -> list[Instances]:
         """Proposals of each image sampled for training, with `gt_classes` and every `gt_*` field of their object.
 
         Fields other than `gt_classes` are only meaningful for objects, and absent where the image has none.
@@ -137,6 +136,14 @@ class ROIHeads(nn.Module):
         storage.put_scalar("roi_head/num_fg_samples", num_foreground / max(len(sampled), 1))
         storage.put_scalar("roi_head/num_bg_samples", num_background / max(len(sampled), 1))
         return sampled
+
+    def _check_given_boxes(self, instances: list[Instances]) -> None:
+        """What `forward_with_given_boxes` of any region heads needs."""
+        if self.training:
+            raise WrongMode("forward_with_given_boxes needs model.eval()")
+        for per_image in instances:
+            if not (per_image.has("pred_boxes") and per_image.has("pred_classes")):
+                raise BadCall("forward_with_given_boxes needs instances with pred_boxes and pred_classes")
 
     def forward(
         self,

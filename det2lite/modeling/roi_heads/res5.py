@@ -14,7 +14,7 @@ from det2lite.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from det2lite.modeling.roi_heads.mask_head import build_mask_head
 from det2lite.modeling.roi_heads.standard import pooler_from_config
 from det2lite.structures import Boxes, ImageList, Instances
-from det2lite.utils.errors import BadCall, BadValue, WrongMode
+from det2lite.utils.errors import BadCall, BadValue
 
 __all__ = ["Res5ROIHeads"]
 
@@ -112,11 +112,7 @@ class Res5ROIHeads(ROIHeads):
         self, features: dict[str, torch.Tensor], instances: list[Instances]
     ) -> list[Instances]:
         """Adds masks to instances with `pred_boxes` and `pred_classes`."""
-        if self.training:
-            raise WrongMode("forward_with_given_boxes needs model.eval()")
-        for per_image in instances:
-            if not (per_image.has("pred_boxes") and per_image.has("pred_classes")):
-                raise BadCall("forward_with_given_boxes needs instances with pred_boxes and pred_classes")
+        self._check_given_boxes(instances)
         if not self.mask_on:
             return instances
         maps = [features[name] for name in self.in_features]
