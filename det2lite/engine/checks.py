@@ -20,6 +20,7 @@ from det2lite.data.class_lists import (
 )
 from det2lite.data.gather import get_detection_dataset_dicts
 from det2lite.data.preflight.samples import stop_on_samples
+from det2lite.data.preflight.truth import not_annotated
 from det2lite.engine.auto_batch import is_automatic
 from det2lite.evaluation.cityscapes_evaluation import require_cityscapes_scripts
 from det2lite.layers import FrozenBatchNorm2d
@@ -58,7 +59,7 @@ class ClassCountMismatch(ClassMismatch):
 
 def check_training_config(cfg: CfgNode) -> None:
     """Raises a `UserError` for what would end a training late: numbers out of range, unknown names in DATASETS.TEST,
-    faults of these data sets, a package that their evaluation lacks.
+    faults of these data sets, a package that their evaluation lacks. Warns of those that have no annotation.
 
     For the tools, whose test data come from the catalog; a trainer of another kind may get them elsewhere.
     """
@@ -75,6 +76,12 @@ def check_training_config(cfg: CfgNode) -> None:
         # what the first evaluation would say of files that are missing, broken, or without images
         samples = get_detection_dataset_dicts(name, filter_empty=False, check_consistency=False)
         stop_on_samples([name], samples, learns=False)
+        if lacking := not_annotated(name, samples):
+            logger.warning(
+                "DATASETS.TEST: %s: its evaluations will give no numbers (nan, or none at all). Name a data set with"
+                ' annotations there, or none (DATASETS.TEST "()") to train without evaluation',
+                lacking,
+            )
 
 
 def resolve_class_counts(cfg: CfgNode) -> CfgNode:

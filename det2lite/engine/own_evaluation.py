@@ -12,6 +12,7 @@ from det2lite.data.converters.coco import find_image_root
 from det2lite.data.converters.files import image_size
 from det2lite.data.converters.layout import recognise_layout
 from det2lite.data.own_data import prepare_test_data
+from det2lite.data.preflight.truth import stop_on_no_annotations
 from det2lite.engine.checks import check_class_count
 from det2lite.evaluation import COCOEvaluator, DatasetEvaluator, DatasetEvaluators, build_evaluator
 from det2lite.evaluation.keep import PredictionKeeper
@@ -44,6 +45,8 @@ def evaluator_maker(cfg: CfgNode, kept: Kept) -> Callable[[str], DatasetEvaluato
     def make(name: str) -> DatasetEvaluator:
         samples = DatasetCatalog.get(name)  # which is what tells the classes
         check_class_count(cfg, [name])
+        if kept.metrics:
+            stop_on_no_annotations(name, samples)
         metadata, evaluators = MetadataCatalog.get(name), []
         several = len(cfg.DATASETS.TEST) > 1
         if kept.metrics:

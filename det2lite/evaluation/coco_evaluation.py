@@ -105,6 +105,8 @@ class COCOEvaluator(InstancesEvaluator):
         if json_file is None:
             json_file = self._convert(dataset_name, output_dir, distributed, allow_cached_coco)
         ground_truth = self._ground_truth_class(json_file)
+        if ground_truth.has_annotations and not ground_truth.dataset["annotations"]:
+            logger.warning("data set %r has no annotation: all numbers of its evaluation will be nan", dataset_name)
         super().__init__(metadata, ground_truth, distributed=distributed, output_dir=output_dir)
 
     @staticmethod

@@ -77,6 +77,23 @@ def test_bare_images(det2lite, final, shapes):
     assert read_json("found.json") == read_json("judged.json")
 
 
+def test_data_of_which_nothing_is_annotated(det2lite, final, shapes, tmp_path):
+    content = read_json(shapes / "coco/annotations/instances_val.json")
+    for name, annotations in (("bare", {"annotations": []}), ("server", {})):
+        shutil.copytree(shapes / "coco" / "val", tmp_path / name)
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"images": content["images"], "categories": content["categories"], **annotations})
+        )
+    words = ["eval", "--weights", final, "--data"]
+    error = det2lite(*words, "bare.json", status=1)
+    assert "none of its 2 images has an annotation" in error and "--format-only" in error
+    assert len(error.splitlines()) == 1
+    det2lite(*words, "bare.json", "--format-only", "--out", "found.json")
+    shown = det2lite(*words, "server.json", "--output", "tables")  # as COCO's test-dev: for somebody else to judge
+    assert "Annotations are not available for evaluation" in shown and "Task:" not in shown
+    assert read_json("tables/coco_instances_results.json") == read_json("found.json")
+
+
 def test_a_run_that_was_moved(det2lite, shapes):
     words = ["--data", shapes / "yolo", "--model", shapes / "tiny.yaml", "--batch", "2", "--epochs", "1"]
     det2lite("train", *words, "--output", "run", "MODEL.MASK_ON", "False")

@@ -242,3 +242,25 @@ def test_faults_of_the_test_data_are_found_before_the_training(tmp_path, name, w
         for part in ("whole", name):
             DatasetCatalog.pop(f"checks_{part}")
             MetadataCatalog.pop(f"checks_{part}")
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_test_data_without_annotations_are_told_of_before_the_training(tmp_path, caplog, annotated):
+    coco(tmp_path, "bare", ["a.png"])
+    if annotated:
+        content = json.loads((tmp_path / "bare.json").read_text())
+        content["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4], "area": 16}]
+        (tmp_path / "bare.json").write_text(json.dumps(content))
+    cfg = get_cfg()
+    register_coco_instances("checks_bare", {}, str(tmp_path / "bare.json"), str(tmp_path))
+    try:
+        cfg.DATASETS.TEST = ("checks_bare",)
+        with caplog.at_level(logging.WARNING, "det2lite"):
+            check_training_config(cfg)
+    finally:
+        DatasetCatalog.pop("checks_bare")
+        MetadataCatalog.pop("checks_bare")
+    told = [record.getMessage() for record in caplog.records if "no numbers" in record.getMessage()]
+    assert len(told) == (not annotated)
+    if told:
+        assert "'checks_bare': none of its 1 images has an annotation" in told[0] and 'DATASETS.TEST "()"' in told[0]

@@ -139,9 +139,11 @@ def test_no_detections_at_all(register, caplog):
     assert run(COCOEvaluator(NAME)) == {} and "Did not receive valid predictions" in caplog.text
 
 
-def test_images_without_annotations(register):
+def test_images_without_annotations(register, caplog):
     register(content() | {"annotations": []})
-    results = run(COCOEvaluator(NAME), detections([HIT], [0], masks=True))
+    evaluator = COCOEvaluator(NAME)
+    assert f"data set '{NAME}' has no annotation: all numbers" in caplog.text  # before any image is looked at
+    results = run(evaluator, detections([HIT], [0], masks=True))
     assert results.keys() == {"bbox", "segm"} and all(math.isnan(v) for v in results["bbox"].values())
 
 
