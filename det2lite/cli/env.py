@@ -18,14 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from det2lite.utils.collect_env import collect_env_info, optional_parts
+    from det2lite.utils.collect_env import environment_table, failing_libraries, optional_parts
+    from det2lite.utils.import_check import reason_of
 
-    print(collect_env_info())
+    failures = failing_libraries()
+    print(environment_table(failures))
     print("\nOptional parts")
-    for part in optional_parts():
+    for part in optional_parts(failures):
         state = f"not here: {', '.join(part.missing)} ({part.remedy})" if part.missing else "here"
         print(f"  {part.purpose}: {state}")
-    print(data_sets())
+    try:
+        print(data_sets())
+    except Exception as error:  # a report of what is broken goes on
+        print(f"\nData sets were not looked for: det2lite.data cannot be imported: {reason_of(error)}")
 
 
 def data_sets() -> str:

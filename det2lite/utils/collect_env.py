@@ -1,21 +1,41 @@
-"""What a bug report needs to know about the machine and the installed libraries."""
+"""What a bug report needs to know about the machine and the installed libraries.
+
+Nothing that may be broken is imported at the top: the report is what tells that it is.
+"""
 
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-import torch
+from det2lite.utils.import_check import ImportCheck, import_failure
 
-__all__ = ["OptionalPart", "collect_env_info", "optional_parts"]
+__all__ = ["OptionalPart", "collect_env_info", "environment_table", "failing_libraries", "optional_parts"]
 
-_LIBRARIES = (
-    "torchvision fvcore iopath yacs hotcoco pycocotools opencv-python opencv-python-headless Pillow scipy shapely "
-    "matplotlib tensorboard triton onnx onnxruntime onnxscript cityscapesscripts supervision"
-).split()
+# by name of each distribution the module of it that is tried, one that loads its compiled parts
+_ON_TORCH = {"torch": "torch", "torchvision": "torchvision", "fvcore": "fvcore.nn"}
+_LIBRARIES = {
+    "iopath": "iopath.common.file_io",
+    "yacs": "yacs.config",
+    "hotcoco": "hotcoco",
+    "pycocotools": "pycocotools.mask",
+    "opencv-python": "cv2",
+    "opencv-python-headless": "cv2",
+    "Pillow": "PIL.Image",
+    "scipy": "scipy.linalg",
+    "shapely": "shapely",
+    "matplotlib": "matplotlib",
+    "tensorboard": "tensorboard.compat.proto.event_pb2",
+    "triton": "triton",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "onnxscript": "onnxscript",
+    "cityscapesscripts": "cityscapesscripts",
+    "supervision": "supervision",
+}
 _CPU_FLAGS = "avx2 avx512f avx512_bf16 avx512_vnni amx_bf16 asimd bf16 sve".split()  # that make matrices fast
 _VARIABLES = (
     "DETECTRON2_DATASETS DET2LITE_MODEL_ZOO FVCORE_CACHE CUDA_VISIBLE_DEVICES OMP_NUM_THREADS TORCH_HOME"
@@ -29,7 +49,23 @@ def _version(library: str) -> str:
         return "not installed"
 
 
+def failing_libraries() -> dict[str, str]:
+    """By name of each installed library that cannot be imported, why; one line each.
+
+    Those that need PyTorch are imported here, the others meanwhile in a process of their own.
+    """
+    others = {"numpy": "numpy", **_LIBRARIES}
+    others = {name: module for name, module in others.items() if _version(name) != "not installed"}
+    check = ImportCheck(dict.fromkeys(others.values()))
+    failures = {name: import_failure(module) for name, module in _ON_TORCH.items()}
+    reasons = check.failures()
+    failures |= {name: reasons.get(module, "") for name, module in others.items()}
+    return {name: reason for name, reason in failures.items() if reason}
+
+
 def _devices() -> list[tuple[str, str]]:
+    import torch
+
     if not torch.cuda.is_available():
         mps = torch.backends.mps.is_available()
         return [("GPU", "Apple (mps)" if mps else "none that PyTorch can use")]
@@ -42,11 +78,18 @@ def _devices() -> list[tuple[str, str]]:
     return [*rows, ("CUDA of PyTorch", str(torch.version.cuda)), ("cuDNN", str(torch.backends.cudnn.version()))]
 
 
-def _cpu() -> str:
-    """Name of the processor, and what of it PyTorch can use for speed."""
+def _of_torch() -> list[tuple[str, str]]:
+    """Its version and place, the devices, and what of the processor it can use for speed."""
+    import torch
+
     name, flags = _processor()
-    useful = [flag for flag in _CPU_FLAGS if flag in flags]
-    return f"{name}; {torch.backends.cpu.get_cpu_capability()} in PyTorch; has {', '.join(useful) or 'no known extras'}"
+    useful = ", ".join(flag for flag in _CPU_FLAGS if flag in flags) or "no known extras"
+    return [
+        ("PyTorch", f"{torch.__version__} @ {os.path.dirname(torch.__file__)}"),
+        *_devices(),
+        ("CPU", f"{name}; {torch.backends.cpu.get_cpu_capability()} in PyTorch; has {useful}"),
+        ("CPU cores", f"{os.cpu_count()}, {torch.get_num_threads()} used by PyTorch"),
+    ]
 
 
 def has_fast_bfloat16() -> bool:
@@ -80,22 +123,29 @@ def _memory() -> str:
 
 def collect_env_info() -> str:
     """A table of versions, devices and settings, to be pasted into a report."""
+    return environment_table({})
+
+
+def environment_table(failures: Mapping[str, str]) -> str:
+    """The same. failures: by name of each library that cannot be imported, why; see `failing_libraries`."""
     from tabulate import tabulate
 
     import det2lite
+
+    def version(library: str) -> str:
+        found = _version(library)
+        return f"{found}, but its import fails: {failures[library]}" if library in failures else found
 
     rows = [
         ("system", platform.platform()),
         ("Python", sys.version.replace("\n", " ")),
         ("det2lite", f"{getattr(det2lite, '__version__', 'unknown')} @ {os.path.dirname(det2lite.__file__)}"),
-        ("numpy", np.__version__),
-        ("PyTorch", f"{torch.__version__} @ {os.path.dirname(torch.__file__)}"),
-        *_devices(),
-        ("CPU", _cpu()),
-        ("CPU cores", f"{os.cpu_count()}, {torch.get_num_threads()} used by PyTorch"),
+        ("numpy", version("numpy")),
+        *([("PyTorch", version("torch")), ("CPU", _processor()[0])] if "torch" in failures else _of_torch()),
         ("RAM", _memory()),
     ]
-    rows += [(name, version) for name in _LIBRARIES if (version := _version(name)) != "not installed"]
+    names = ("torchvision", "fvcore", *_LIBRARIES)
+    rows += [(name, version(name)) for name in names if name in failures or _version(name) != "not installed"]
     rows += [(f"${name}", os.environ[name]) for name in _VARIABLES if name in os.environ]
     return tabulate(rows)
 
@@ -117,18 +167,28 @@ _OPTIONAL = (
 )
 
 
-def optional_parts() -> list[OptionalPart]:
-    """What is not needed by everyone, and whether it is there."""
-    parts = [
-        OptionalPart(purpose, tuple(name for name in modules if importlib.util.find_spec(name) is None), remedy)
-        for purpose, modules, remedy in _OPTIONAL
-    ]
+def optional_parts(failures: Mapping[str, str] | None = None) -> list[OptionalPart]:
+    """What is not needed by everyone, and whether it is there. failures: see `failing_libraries`."""
+    failures = failures or {}
+
+    def missing(modules: tuple[str, ...]) -> tuple[str, ...]:
+        broken = {name: f"{name}, whose import fails" for name in modules if name in failures}
+        return tuple(broken.get(n, n) for n in modules if n in broken or importlib.util.find_spec(n) is None)
+
+    parts = [OptionalPart(purpose, missing(modules), remedy) for purpose, modules, remedy in _OPTIONAL]
     shows = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     parts.append(OptionalPart("windows", () if shows else ("a display",), "write pictures to a folder instead"))
-    on_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     remedy = "check the driver, and that PyTorch is built for it"
-    parts.append(OptionalPart("training large models", () if on_gpu else ("a GPU",), remedy))
+    parts.append(OptionalPart("training large models", () if _has_gpu(failures) else ("a GPU",), remedy))
     return parts
+
+
+def _has_gpu(failures: Mapping[str, str]) -> bool:
+    if "torch" in failures:
+        return False
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 if __name__ == "__main__":

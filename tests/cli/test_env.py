@@ -1,4 +1,7 @@
 import importlib.util
+import os
+import subprocess
+import sys
 
 import torch
 
@@ -29,3 +32,19 @@ def test_what_is_missing_for_what(capsys, monkeypatch, tmp_path):
     assert "ONNX files: not here: onnx (pip install 'det2lite[export]')" in text
     assert "cityscapesscripts (pip install 'det2lite[cityscapes]')" in text
     assert "0 of 52 are found: none" in text
+
+
+def test_what_is_installed_but_broken(tmp_path):
+    """In a process of its own, in which torchvision and a library that needs no PyTorch are broken."""
+    for name, text in (
+        ("torchvision", "raise RuntimeError('operator torchvision::nms does not exist')"),
+        ("hotcoco", "import os; os._exit(4)"),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, "-m", "det2lite", "env"]
+    text = subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout
+    fails = "but its import fails: "
+    assert f"{fails}RuntimeError: operator torchvision::nms does not exist\n" in text
+    assert f"{fails}it ends the process, exit status 4\n" in text and text.count(fails) == 2
+    assert "Data sets were not looked for: det2lite.data cannot be imported: RuntimeError: operator" in text
