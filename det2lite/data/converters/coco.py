@@ -10,6 +10,8 @@ from det2lite.data.converters.records import Plan
 from det2lite.utils.errors import BadValue, MissingFile
 
 TITLE = "COCO"
+MADE_FROM = "converted by det2lite from "
+"""How the description begins of a JSON file that a conversion wrote."""
 _HEAD = 1 << 16
 _OTHER_TASKS = ("panoptic_", "captions_", "stuff_", "image_info_")
 _RESULTS = re.compile(r"(results?|predictions?|detections?)\b", re.IGNORECASE)
@@ -48,9 +50,33 @@ def read(job: CocoJob) -> list:
     raise TypeError("COCO files are not converted to COCO")
 
 
+def conversions(tree: Tree) -> list[str]:
+    """The JSON files, where every one was made from what else lies in the folder, as by a run below its data."""
+    files = _files(tree)
+    return files if all(_is_conversion(tree, file) for file in files) else []
+
+
+def was_converted(path: str) -> bool:
+    """Whether a conversion wrote a JSON file, by its description."""
+    return f'"{MADE_FROM}' in json_head(path).partition('"images"')[0]
+
+
+def _is_conversion(tree: Tree, file: str) -> bool:
+    """Whether a conversion wrote it of images that lie in the same folder."""
+    if not was_converted(tree.path(file)):
+        return False
+    stated = _images_of(tree.path(file))[1]
+    root = os.path.join(os.path.dirname(tree.path(file)), stated) if stated else None
+    return root is not None and is_below(os.path.realpath(root), os.path.realpath(tree.folder))
+
+
 def _files(tree: Tree) -> list[str]:
-    """The JSON files of instances, detections aside; where there are some called instances_*, those alone."""
+    """The JSON files of instances, detections aside; where there are some called instances_*, those alone.
+
+    Files that were converted from others do not count beside them.
+    """
     found = [file for file in tree.sample(".json", count=50) if _is_instances(tree.path(file))]
+    found = [file for file in found if not _is_conversion(tree, file)] or found
     for start in _KINDS:
         if some := [file for file in found if os.path.basename(file).startswith(start)]:
             return some
@@ -124,11 +150,12 @@ def image_root(folder: str, file: str, split: str) -> str:
 def note_image_root(root: str, json_folder: str, dataset_folder: str) -> str:
     """What a JSON file says of its images: their full path; or from itself, where both would be moved together."""
     out = os.path.dirname(json_folder) if os.path.basename(json_folder) == "annotations" else json_folder
-    together = _is_below(root, out) or _is_below(out, dataset_folder)
+    together = is_below(root, out) or is_below(out, dataset_folder)
     return os.path.relpath(root, json_folder).replace(os.sep, "/") if together else root
 
 
-def _is_below(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is that of a folder, or leads into it."""
     return f"{path}{os.sep}".startswith(f"{folder.rstrip(os.sep)}{os.sep}")
 
 

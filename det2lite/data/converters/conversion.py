@@ -10,7 +10,13 @@ from det2lite.data.converters import coco
 from det2lite.data.converters.classes import settle_classes
 from det2lite.data.converters.files import image_size
 from det2lite.data.converters.layout import DataLayout
-from det2lite.data.converters.output import require_free, require_free_folder, write_jsons
+from det2lite.data.converters.output import (
+    require_apart,
+    require_free,
+    require_free_folder,
+    require_no_source,
+    write_jsons,
+)
 from det2lite.data.converters.records import NO_AREA, Event, SourceImage, SourceObject
 from det2lite.data.converters.report import CocoSplit, ConversionReport, SplitCounts, count_annotation, tally
 from det2lite.data.converters.workers import map_in_processes
@@ -47,6 +53,7 @@ def convert_to_coco(
         return _report_of_coco(layout)
     paths = {s: os.path.join(os.fspath(output_dir), "annotations", f"instances_{s}.json") for s in layout.splits}
     require_free(paths.values(), overwrite)
+    require_no_source(paths.values(), layout.folder)
     contents, report = read_as_coco(
         layout, nproc=nproc, class_names=class_names, skip_unknown=skip_unknown, skip_broken=skip_broken
     )
@@ -72,8 +79,10 @@ def convert(
         if len(layout.splits) > 1:
             raise BadValue(f"--output {output}: the splits {', '.join(layout.splits)} need a folder, not one file")
         require_free([output], overwrite)
+        require_no_source([output], layout.folder)
         contents, report = read_as_coco(layout, **options)
         return write_coco(contents, report, dict.fromkeys(contents, output))
+    require_apart(output, layout.folder)
     require_free_folder(output, overwrite)
     is_coco = layout.name == "coco"
     if is_coco and options.get("class_names"):
@@ -91,8 +100,9 @@ def write_coco(contents: dict[str, CocoContent], report: ConversionReport, paths
     files = {}
     for split, (content, root) in contents.items():
         folder = os.path.dirname(os.path.abspath(paths[split]))
-        info = {**content.get("info", {}), "image_root": coco.note_image_root(root, folder, report.folder)}
-        files[paths[split]] = {**content, "info": info}
+        info = {"description": f"{coco.MADE_FROM}{report.source}"}
+        info["image_root"] = coco.note_image_root(root, folder, report.folder)
+        files[paths[split]] = {"info": info, **content}  # at the beginning, where it is found without reading all
         report.splits[split] = CocoSplit(os.path.abspath(paths[split]), root)
     write_jsons(files)
     return report
@@ -215,8 +225,7 @@ def _content(images: list[SourceImage], report: ConversionReport, folder: str) -
             entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_of[found.class_name]}
             annotations.append(entry | annotation_of(found))
     categories = [{"id": number, "name": name} for name, number in category_of.items()]
-    info = {"description": f"converted by det2lite from {report.source}"}
-    content = {"info": info, "images": entries, "annotations": annotations, "categories": categories}
+    content = {"images": entries, "annotations": annotations, "categories": categories}
     return CocoContent(content, root)
 
 

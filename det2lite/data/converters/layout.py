@@ -74,12 +74,16 @@ def _recognise(tree: Tree) -> tuple[str, str]:
     found = {name: evidence for name, reader in READERS.items() if (evidence := reader.recognise(tree))}
     if len(found) > 1:
         found.pop("folder", None)  # maps that are annotations are images too
+    made = coco.conversions(tree) if len(found) > 1 and "coco" in found else []
+    if made:
+        del found["coco"]
     if len(found) > 1:
         listed = " and as ".join(f"{READERS[name].TITLE} ({evidence})" for name, evidence in found.items())
         raise BadValue(f"{tree.folder} can be read as {listed}; say which: {' or '.join(found)} (--from, or --format)")
     if not found:
         raise BadValue(f"{tree.folder}: no data set recognised{_near(tree)}; {_what_is_there(tree)}")
-    return next(iter(found.items()))
+    name, evidence = next(iter(found.items()))
+    return name, f"{evidence}; {made[0]}, which was converted from it, is not read" if made else evidence
 
 
 def _what_is_there(tree: Tree) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from det2lite.data.converters.coco import is_below, was_converted
 from det2lite.utils.errors import BadValue
 
 MARK = "conversion.json"
@@ -29,6 +30,30 @@ def require_free(paths: Iterable[str], overwrite: bool) -> None:
     for path in there:
         if os.path.isdir(path):
             raise Occupied(f"{path} is a folder; give another --output")
+
+
+def require_no_source(paths: Iterable[str], folder: str) -> None:
+    """Raises `Occupied` where a JSON file is to be replaced that is part of the data set in `folder` itself."""
+    for path in paths:
+        if os.path.lexists(path) and _leads_into(path, folder) and not was_converted(path):
+            raise Occupied(f"{path} is part of the data set that is converted, and stays; give another --output")
+
+
+def require_apart(path: str, folder: str) -> None:
+    """Raises `BadValue` where the folder of a result lies in that of its source, or the other way round.
+
+    The source would be two data sets from then on, or be replaced together with the folder around it.
+    """
+    if _leads_into(path, folder):
+        same = _leads_into(folder, path)
+        where = "is the data set's own folder" if same else f"lies in the data set's folder {folder}"
+        raise BadValue(f"--output {path} {where}; give a folder outside of it")
+    if _leads_into(folder, path):
+        raise BadValue(f"--output {path} is around the data set's folder {folder}; give another folder")
+
+
+def _leads_into(path: str, folder: str) -> bool:
+    return is_below(os.path.realpath(path), os.path.realpath(folder))
 
 
 def require_writable(path: str) -> None:

@@ -1,11 +1,13 @@
 import json
 import os
+import shutil
 
 import pytest
 
 from det2lite.data.converters import convert, convert_to_coco, recognise_layout, yolo
 from det2lite.data.converters.conversion import read_as_coco
 from det2lite.data.datasets.coco import load_coco_json
+from det2lite.data.own_data import prepare_training_data
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue, UserError
 
@@ -47,6 +49,50 @@ def test_result_is_recognised(source, tmp_path):
     moved = source.rename(tmp_path / "moved")
     report = convert_to_coco(recognise_layout(moved / "coco"), "")
     assert report.splits["val"].image_root == str(moved / "images" / "val")
+
+
+@pytest.mark.parametrize("output", ["", "coco", "all.json", "runs/a/converted"])
+def test_what_was_converted_from_a_folder_is_not_read_beside_it(source, tmp_path, output):
+    """A result below its source, as of a run there, does not make the source a data set of two formats."""
+    if output.endswith(".json"):
+        with pytest.raises(BadValue, match="the splits train, val need a folder"):
+            convert(recognise_layout(source), source / output)
+        (source / "data.yaml").write_text("train: images/train\nnames: [cat, dog]")
+    before = recognise_layout(source)
+    convert(before, source / output)
+    layout = recognise_layout(source)
+    assert (layout.name, layout.splits) == ("yolo", before.splits)
+    made = "all.json" if output.endswith(".json") else f"{output}/annotations/instances_train.json".lstrip("/")
+    assert layout.evidence == f"{before.evidence}; {made}, which was converted from it, is not read"
+    assert recognise_layout(source, format="coco").name == "coco"
+    convert(layout, source / output, overwrite=True)
+    moved = source.rename(tmp_path / "moved")
+    assert recognise_layout(moved).name == "yolo"
+    (moved / "data.yaml").unlink()
+    shutil.rmtree(moved / "labels")
+    assert recognise_layout(moved).name == "coco"  # now it is all there is
+
+
+def test_parts_of_a_coco_file_are_not_read_beside_it(tmp_path, put):
+    images = [{"id": k, "file_name": f"{k}.jpg", "width": 4, "height": 3} for k in (1, 2, 3)]
+    annotations = [{"id": k, "image_id": k, "category_id": 1, "bbox": [0, 0, 2, 2], "area": 4} for k in (1, 2, 3)]
+    put("in/cells.json", {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]})
+    for k in (1, 2, 3):
+        put(f"in/{k}.jpg", (4, 3))
+    first = prepare_training_data(tmp_path / "in", str(tmp_path / "in" / "runs" / "a"))
+    again = prepare_training_data(tmp_path / "in", str(tmp_path / "in" / "runs" / "b"))
+    assert first.train.counts == again.train.counts and again.train.counts.images == 2
+    assert recognise_layout(tmp_path / "in").plan.jobs["cells"][0].json_path == str(tmp_path / "in" / "cells.json")
+
+
+def test_annotations_of_the_source_are_never_replaced(tmp_path, put):
+    region = {"shape_attributes": {"name": "rect", "x": 1, "y": 1, "width": 2, "height": 2}, "region_attributes": {}}
+    mine = put("in/regions.json", {"a.jpg1": {"filename": "a.jpg", "size": 1, "regions": [region]}})
+    put("in/a.jpg", (4, 3))
+    text, layout = mine.read_text(), recognise_layout(tmp_path / "in")
+    with pytest.raises(BadValue, match="regions.json is part of the data set that is converted, and stays"):
+        convert(layout, mine, overwrite=True)
+    assert mine.read_text() == text
 
 
 def test_nothing_is_overwritten_unless_asked(source, tmp_path, put):

@@ -136,7 +136,7 @@ def test_what_is_there_stays(coco, tmp_path, put):
     for overwrite, words in [(False, "not empty; give --overwrite"), (True, "was not written by a conversion")]:
         with pytest.raises(BadValue, match=words):
             convert(layout, tmp_path / "out", to="voc", overwrite=overwrite)
-    with pytest.raises(BadValue, match="was not written by a conversion"):
+    with pytest.raises(BadValue, match="is the data set's own folder; give a folder outside"):
         convert(layout, coco, to="yolo", overwrite=True)
     assert mine.read_text() == "x"
     convert(layout, tmp_path / "new", to="voc")
@@ -203,3 +203,18 @@ def test_nothing_left_is_an_error_and_no_result(coco, tmp_path, to):
     with pytest.raises(BadValue, match="nothing to convert. image file missing: 3"):
         convert(layout, tmp_path / "out", to=to)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_result_is_no_part_of_its_source_nor_around_it(coco, tmp_path, put):
+    """Else the source would be two data sets from then on, or be replaced with the folder around it."""
+    layout = recognise_layout(coco)
+    (tmp_path / "link").symlink_to(coco)
+    for to in ("voc", "yolo"):
+        for place in ("in/voc", "link/a/b"):
+            with pytest.raises(BadValue, match="lies in the data set's folder .*/in; give a folder outside"):
+                convert(layout, tmp_path / place, to=to)
+    convert(layout, tmp_path / "around", to="yolo", images="copy")
+    inner = recognise_layout(tmp_path / "around" / "images", format="folder")
+    with pytest.raises(BadValue, match="around is around the data set's folder .*/images; give another folder"):
+        convert(inner, tmp_path / "around", to="voc", class_names=["a"], overwrite=True)
+    assert recognise_layout(tmp_path / "around").name == "yolo"
