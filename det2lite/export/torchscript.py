@@ -38,15 +38,18 @@ def scripting_with_instances(model: nn.Module, fields: dict[str, Any]) -> torch.
         return torch.jit.script(model)
 
 
-def dump_torchscript_IR(model: torch.jit.ScriptModule, dir: str) -> None:
-    """Writes the code and graphs of a traced or scripted model into text files in the folder `dir`.
+def dump_torchscript_IR(model: torch.jit.ScriptModule | torch.jit.ScriptFunction, dir: str) -> None:
+    """Writes the code and graphs of a traced or scripted model or function into text files in the folder `dir`.
 
     model_ts_code.txt: code of every submodule; model_ts_IR.txt: their graphs; model_ts_IR_inlined.txt: the one graph
     that runs; model.txt: the modules, for a traced or scripted one with its original name.
     """
     PathManager.mkdirs(dir)
-    modules = [(name or "<root>", module) for name, module in model.named_modules()]
-    modules = [(name, module) for name, module in modules if hasattr(module, "forward") and hasattr(module, "graph")]
+    if isinstance(model, torch.jit.ScriptFunction):
+        modules = [("<root>", model)]
+    else:
+        modules = [(name or "<root>", module) for name, module in model.named_modules()]
+        modules = [(name, part) for name, part in modules if hasattr(part, "forward") and hasattr(part, "graph")]
     texts = {
         "model_ts_code.txt": "\n".join(f"# {name}\n{module.code}" for name, module in modules),
         "model_ts_IR.txt": "\n".join(f"# {name}\n{module.graph}" for name, module in modules),

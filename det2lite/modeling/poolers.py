@@ -23,12 +23,14 @@ def assign_boxes_to_levels(
 ) -> torch.Tensor:
     """Index of the level, from 0 for `min_level`, that each box of all images is pooled from, `(R,)` int64.
 
-    A box of `canonical_box_size` pixels a side belongs to `canonical_level`; twice the side, one level up.
+    A box of `canonical_box_size` pixels a side belongs to `canonical_level`; twice the side, one level up. One whose
+    area is negative or not a number belongs to none: -1.
     """
     sizes = torch.sqrt(torch.cat([boxes.area() for boxes in box_lists]))
     # 1e-8 keeps a box without area, and one exactly at a border, on the right side
     levels = torch.floor(canonical_level + torch.log2(sizes / canonical_box_size + 1e-8))
-    return levels.clamp(min=min_level, max=max_level).to(torch.int64) - min_level
+    levels = levels.clamp(min=min_level, max=max_level) - min_level
+    return torch.where(sizes >= 0, levels, torch.full_like(levels, -1)).to(torch.int64)
 
 
 def convert_boxes_to_pooler_format(box_lists: List[Boxes]) -> torch.Tensor:  # noqa: UP006
@@ -59,19 +61,22 @@ def _pool_nothing(features: List[torch.Tensor], height: int, width: int) -> torc
 
 
 class _InOrder(torch.autograd.Function):
-    """Rows of several tensors in one, each at its index: every index once. No pass over memory but the copy."""
+    """`count` rows of several tensors, each at its index, in one. No pass over memory but the copy; rows without an
+    index are 0."""
 
     @staticmethod
-    def forward(ctx, indices, *parts):
+    def forward(ctx, count, indices, *parts):
         ctx.indices = indices
-        joined = parts[0].new_empty([sum(map(len, indices)), *parts[0].shape[1:]])
+        complete = count == sum(map(len, indices))
+        shape = [count, *parts[0].shape[1:]]
+        joined = parts[0].new_empty(shape) if complete else parts[0].new_zeros(shape)
         for index, part in zip(indices, parts, strict=True):
             joined.index_copy_(0, index, part)
         return joined
 
     @staticmethod
     def backward(ctx, gradient):
-        return None, *(gradient.index_select(0, index) for index in ctx.indices)
+        return None, None, *(gradient.index_select(0, index) for index in ctx.indices)
 
 
 class _TypedRoIPool(RoIPool):
@@ -127,7 +132,8 @@ class ROIPooler(nn.Module):
     def forward(self, x: List[torch.Tensor], box_lists: List[Boxes]) -> torch.Tensor:  # noqa: UP006
         """x: feature maps `(N, C, H_l, W_l)`; box_lists: boxes of each image, in pixels of the model's input.
 
-        Returns `(R, C, *output_size)`, R the number of boxes of all images.
+        Returns `(R, C, *output_size)`, R the number of boxes of all images. Of several maps, boxes without an area
+        (corners swapped, not a number) are pooled to 0.
         """
         if len(x) != len(self.level_poolers):
             raise BadCall(f"{len(x)} feature maps for {len(self.level_poolers)} scales")
@@ -147,7 +153,7 @@ class ROIPooler(nn.Module):
         if not torch.jit.is_scripting():
             if not torch.jit.is_tracing():
                 parts = [self.level_poolers[i](x[i], rois[indices[i]]) for i in range(len(x))]
-                return _InOrder.apply(indices, *parts)
+                return _InOrder.apply(rois.shape[0], indices, *parts)
         output = x[0].new_zeros([rois.shape[0], x[0].shape[1], self.output_size[0], self.output_size[1]])
         for level, pooler in enumerate(self.level_poolers):
             index = indices[level]

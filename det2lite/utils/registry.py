@@ -39,9 +39,13 @@ def _convert_target_to_string(target: Any) -> str:
     return f"{target.__module__}.{target.__qualname__}"
 
 
+class UnknownPath(UnknownName, ImportError):
+    """A dotted path that leads to nothing."""
+
+
 def locate(name: str) -> Any:
-    """The object at a dotted path such as `"package.module.Class"`. Raises `UnknownName`."""
+    """The object at a dotted path such as `"package.module.Class"`. Raises `UnknownPath` (an ImportError)."""
     found = pydoc.locate(name)
     if found is None:
-        raise UnknownName(f"cannot find {name!r}: no such module or attribute")
+        raise UnknownPath(f"cannot find {name!r}: no such module or attribute")
     return found

@@ -46,7 +46,7 @@ class GenericMask:
     def polygons(self) -> list[np.ndarray]:
         """The outlines, each (2K,) x and y in turn; holes are outlines too."""
         if self._polygons is None:
-            self._polygons = [ring.reshape(-1) for ring in self._rings[0] if len(ring) > 2]
+            self._polygons = _as_polygons(self._rings[0])
         return self._polygons
 
     @property
@@ -56,6 +56,16 @@ class GenericMask:
     @cached_property
     def _rings(self) -> tuple[list[np.ndarray], bool]:
         return find_rings(self.mask)
+
+    def mask_to_polygons(self, mask: np.ndarray) -> tuple[list[np.ndarray], bool]:
+        """The outlines of a bitmap (H, W), each (2K,), and whether one of them is a hole."""
+        rings, has_holes = find_rings(mask)
+        return _as_polygons(rings), has_holes
+
+    def polygons_to_mask(self, polygons: list) -> np.ndarray:
+        """The union of polygons (2K,) in the image of this mask. Returns (H, W) uint8."""
+        polygons = clean_polygons(polygons, self.height, self.width)
+        return fill_polygons(polygons, self.height, self.width).astype(np.uint8)
 
     def outlines(self) -> list[np.ndarray]:
         """What to draw a line along. Returns a list of (K, 2) XY."""
@@ -172,6 +182,11 @@ def find_rings(mask: np.ndarray) -> tuple[list[np.ndarray], bool]:
     # contours run through the centres of the border pixels, half a pixel off their corners
     rings = [contour.reshape(-1, 2).astype(np.float64) + 0.5 for contour in contours]
     return rings, bool((hierarchy.reshape(-1, 4)[:, 3] >= 0).any())
+
+
+def _as_polygons(rings: list[np.ndarray]) -> list[np.ndarray]:
+    """Boundaries (K, 2) of at least three points, each as (2K,)."""
+    return [ring.reshape(-1) for ring in rings if len(ring) > 2]
 
 
 def label_point(mask: np.ndarray) -> tuple[float, float] | None:

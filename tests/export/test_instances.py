@@ -65,6 +65,20 @@ def test_loaded_model(tmp_path):
     assert "prim::CreateObject" in texts["model_ts_IR_inlined.txt"]
 
 
+def test_a_traced_or_scripted_function_is_dumped_too(tmp_path):
+    @torch.jit.script
+    def add(x, y):
+        return x + y
+
+    traced = torch.jit.trace(lambda x, y: 2 * add(x, y), (torch.rand(3), torch.rand(3)))
+    for number, function in enumerate((add, traced)):
+        folder = tmp_path / str(number)
+        dump_torchscript_IR(function, str(folder))
+        assert len([path for path in folder.iterdir() if path.stat().st_size > 0]) == 4
+        assert "graph(" in (folder / "model_ts_IR_inlined.txt").read_text()
+    assert "aten::mul" in (folder / "model_ts_IR.txt").read_text()
+
+
 def test_length_and_missing_fields():
     def length(x: Instances):
         return len(x)

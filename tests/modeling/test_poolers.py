@@ -24,6 +24,19 @@ def test_levels_at_exact_borders():
     assert levels.dtype == torch.int64
 
 
+def test_boxes_that_are_none_belong_to_no_level_and_are_pooled_to_zero():
+    nan = float("nan")
+    boxes = Boxes(torch.tensor([[300.0, 0, 0, 300], [0, nan, 300, 300], [nan] * 4, [0, 0, 20, 20]]))
+    assert assign_boxes_to_levels([boxes], 2, 4, 224, 4).tolist() == [-1, -1, -1, 0]
+    pooler = ROIPooler(1, [1 / 4, 1 / 8, 1 / 16], 2, "ROIAlignV2")
+    maps = [x.requires_grad_() for x in pyramid()]
+    pooled = pooler(maps, [boxes])
+    assert pooled.flatten().tolist() == [0, 0, 0, 10]
+    pooled.sum().backward()
+    assert maps[0].grad.sum() == 1 and maps[1].grad.sum() == maps[2].grad.sum() == 0
+    assert torch.jit.script(pooler)(maps, [boxes]).flatten().tolist() == [0, 0, 0, 10]
+
+
 def test_levels_depend_on_the_area_alone():
     boxes = Boxes(torch.tensor([[0.0, 0, 56, 224], [5, 7, 229, 63]]))  # of area 112 x 112
     assert assign_boxes_to_levels([boxes[0], boxes[1]], 2, 5, 224, 4).tolist() == [1, 1]

@@ -25,6 +25,8 @@ def test_locate_follows_dotted_paths():
     assert locate("math.sqrt") is math.sqrt
     with pytest.raises(UnknownName, match="cannot find"):
         locate("math.nothing")
+    with pytest.raises(ImportError, match="cannot find 'no_such.thing': no such module"):
+        locate("no_such.thing")
 
 
 class Outer:

@@ -35,6 +35,15 @@ def test_holes():
     assert len(GenericMask(ring, 10, 12).outlines()) == 2
 
 
+def test_bitmaps_and_polygons_turn_into_each_other():
+    generic = GenericMask(SQUARE, 10, 12)
+    polygons, has_holes = generic.mask_to_polygons(SQUARE.astype(np.uint8))
+    assert not has_holes and len(polygons) == 1 and np.array_equal(polygons[0], generic.polygons[0])
+    back = generic.polygons_to_mask([[3, 2, 9, 2, 9, 6, 3, 6]])
+    assert back.dtype == np.uint8 and np.array_equal(back, SQUARE)
+    assert not generic.polygons_to_mask([]).any() and generic.mask_to_polygons(np.zeros((10, 12))) == ([], False)
+
+
 def test_empty_masks():
     for empty in ([], np.zeros((10, 12)), [[1, 2, 3, 4]], [[1, 2, float("nan"), 4, 5, 6]]):
         mask = GenericMask(empty, 10, 12)
