@@ -54,6 +54,10 @@ class CocoGroundTruth:
         for key in ("images", "categories"):
             if not isinstance(self.dataset, dict) or not isinstance(self.dataset.get(key), list):
                 raise BadValue(f"{self.name}: not in the COCO format: there is no list {key!r} in it")
+        for key in ("images", "categories", "annotations"):
+            entries = self.dataset.get(key) or []
+            if not isinstance(entries, list) or not all(issubclass(kind, dict) for kind in {*map(type, entries)}):
+                raise BadValue(f"{self.name}: not in the COCO format: {key!r} must be a list of objects")
 
     def _number_images(self) -> None:
         ids = [image.get("id") for image in self.dataset["images"]]

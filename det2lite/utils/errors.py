@@ -6,15 +6,19 @@ defect of ours and keeps its traceback. The subclasses are also the built-in err
 
 import difflib
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable
+
+_ENDLESS = re.compile(r"[^\s/\\]{256,}|\[[^\[\]]{512,}\]")  # longer than the name of a file can be; a long list
+_SHOWN = 40  # characters of its beginning
 
 
 class UserError(Exception):
     """Something the user gave cannot be used. The message is one line: what it is, and what to do."""
 
     def __str__(self) -> str:  # KeyError would print the repr
-        return _without_worker_trace(str(self.args[0])) if self.args else ""
+        return shortened(_without_worker_trace(str(self.args[0]))) if self.args else ""
 
 
 def _without_worker_trace(message: str) -> str:
@@ -47,6 +51,15 @@ class WrongMode(RuntimeError, AssertionError):
 
 class MissingFile(UserError, FileNotFoundError):
     """A file or folder that is not there."""
+
+
+def shortened(text: str) -> str:
+    """A message in which numbers, names and lists that are too long to be read are cut; paths stay whole."""
+
+    def cut(word: re.Match) -> str:
+        return f"{word[0][:_SHOWN]}...[{len(word[0])} characters]...{word[0][-10:]}"
+
+    return _ENDLESS.sub(cut, text)
 
 
 def close_names(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -11,6 +11,7 @@ from det2lite.utils.errors import (
     WrongMode,
     close_names,
     exit_on_user_error,
+    shortened,
 )
 
 
@@ -63,3 +64,22 @@ def test_tools_end_with_one_line_and_a_status(capsys):
         assert exit.value.code == status and capsys.readouterr().err == text
     with pytest.raises(ZeroDivisionError):
         wrapped(ZeroDivisionError())
+
+
+LIST = str([1, 2] * 200)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"width {'7' * 400} is wrong", f"width {'7' * 40}...[400 characters]...{'7' * 10} is wrong"),
+        (f"class {'é' * 300} is wrong", f"class {'é' * 40}...[300 characters]...{'é' * 10} is wrong"),
+        (f"bbox {LIST} must be", f"bbox {LIST[:40]}...[1200 characters]...{LIST[-10:]} must be"),
+        ("/".join(["a" * 255] * 10), None),
+        ("\\".join(["a" * 255] * 10), None),
+        ("word " * 1000, None),
+        (f"{[1, 2] * 50}", None),
+    ],
+)
+def test_what_nobody_reads_is_cut_and_paths_stay(text, expected):
+    assert shortened(text) == str(BadValue(text)) == (text if expected is None else expected)

@@ -81,7 +81,8 @@ def write_jsons(contents: dict[str, Any]) -> None:
                     os.fsync(file.fileno())
                 os.chmod(aside, 0o666 & ~_umask())  # mkstemp makes files for their owner alone
         for aside, path in written:
-            os.replace(aside, path)
+            with _named_remedy(path):
+                os.replace(aside, path)
     finally:
         for aside, _ in written:
             if os.path.exists(aside):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from det2lite.data.converters.records import Event
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadValue, shortened
 
 SHOWN = 3  # places of each kind in tables
 KEPT = 1000  # places of each kind that are remembered
@@ -46,6 +46,7 @@ class Tally:
 
     def add(self, where: str) -> None:
         self.count += 1
+        where = shortened(where)
         if len(self.examples) < KEPT and where not in self.examples:
             self.examples.append(where)
 

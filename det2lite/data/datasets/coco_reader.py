@@ -32,6 +32,8 @@ def read_json(path: str | os.PathLike) -> Any:
         raise BadValue(f"{path}: not JSON, or cut off ({where}); is the download whole?") from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise BadValue(f"{path}: not JSON ({type(error).__name__}); is it a binary file?") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise BadValue(f"{path}: a number in it is too long to be read ({str(error).partition(';')[0]})") from None
 
 
 def _entries(content: dict, key: str, path: str) -> list[dict]:
@@ -50,6 +52,8 @@ def _require(entries: Iterable[dict], keys: tuple[str, ...], what: str, path: st
         for key in ("id", "image_id", "category_id"):
             if key in entry and not isinstance(entry[key], (int, str)):
                 raise BadValue(f"{path}: {what} number {number}: {key!r} must be a number, not {str(entry[key])[:40]}")
+        if not isinstance(entry.get("file_name", ""), str):
+            raise BadValue(f"{path}: {what} {entry.get('id')}: 'file_name' must be text, not {entry['file_name']!r}")
 
 
 def _unique(entries: Iterable[dict], what: str, path: str) -> None:

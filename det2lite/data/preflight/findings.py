@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
+from det2lite.utils.errors import shortened
+
 SEVERITIES = ("error", "warning", "info")
 
 
@@ -99,12 +101,12 @@ class Finding:
         place = " of ".join(parts)
         if self.file_name is not None:
             place += f" ({self.file_name})" if place else self.file_name
-        return f"{place}: {self.message}" if place else self.message
+        return shortened(f"{place}: {self.message}" if place else self.message)
 
 
 def finding(kind: str, what: str, **place: Any) -> Finding:
     """A finding whose message is `what`, followed by the remedy of its kind."""
-    return Finding(kind, f"{what}; {KINDS[kind].remedy}", **place)
+    return Finding(kind, shortened(f"{what}; {KINDS[kind].remedy}"), **place)
 
 
 @dataclass
@@ -155,7 +157,7 @@ class Report:
         """One line: what was looked at, and how many findings of each severity."""
         seen = ", ".join(f"{count} {what}" for what, count in self.seen.items())
         counts = zip(("errors", "warnings", "notes"), self.counts().values(), strict=True)
-        return f"{self.name}: {seen}: {', '.join(f'{count} {what}' for what, count in counts)}"
+        return f"{shortened(self.name)}: {seen}: {', '.join(f'{count} {what}' for what, count in counts)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -177,4 +179,5 @@ def _places(found: list[Finding], count: int = 3) -> list[str]:
             places.append(f"image {one.image_id}")
         elif one.file_name is not None:
             places.append(one.file_name)
+    places = [*map(shortened, places)]
     return places + ["..."] if len(found) > count and places else places

@@ -276,3 +276,41 @@ def test_conversion_is_cached_and_whole(name, tmp_path, monkeypatch):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["out.json"]
     convert_to_coco_json(name, str(path), allow_cached=False)
     assert len(json.loads(path.read_text())["annotations"]) == 1
+
+
+LONG = int("7" * 400)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("images", 0, "width"), str(LONG)),
+        (("images", 0, "height"), -LONG),
+        (("images", 0, "id"), [LONG]),
+        (("images", 0, "file_name"), LONG),
+        (("annotations", 0, "image_id"), LONG),
+        (("annotations", 0, "category_id"), LONG),
+        (("annotations", 0, "bbox"), [LONG] * 2000),
+        (("annotations", 2, "segmentation", "size"), [LONG, 8]),
+        (("annotations", 2, "segmentation", "size"), [8] * 2000),
+        (("categories", 0, "id"), LONG),
+    ],
+)
+def test_values_that_nobody_reads_are_not_shown_whole(tmp_path, where, value):
+    content = copy.deepcopy(CONTENT)
+    entry = content
+    for key in where[:-1]:
+        entry = entry[key]
+    entry[where[-1]] = value
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="a.json") as caught:
+        load_coco_json(str(path), str(tmp_path))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300 + len(str(path))
+
+
+def test_a_number_longer_than_python_reads(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"images": [{"id": ' + "7" * 5000 + "}]}")
+    with pytest.raises(BadValue, match="a.json: a number in it is too long to be read"):
+        load_coco_json(str(path), str(tmp_path))
