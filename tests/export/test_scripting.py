@@ -20,6 +20,7 @@ TWO_STAGE = [
     pytest.param("COCO-InstanceSegmentation/mask_rcnn_R_50_DC5_1x.yaml", marks=pytest.mark.slow),
     "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml",
     "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.yaml",
+    "Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml",
 ]
 
 

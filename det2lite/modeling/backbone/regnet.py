@@ -276,15 +276,16 @@ class AnyNet(Backbone):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """x: `(N, 3, H, W)`. Returns the feature maps named by `out_features`."""
         if x.dim() != 4:
-            raise BadCall(f"AnyNet takes (N, C, H, W), got {tuple(x.shape)}")
+            raise BadCall(f"AnyNet takes (N, C, H, W), got {x.shape}")
         outputs = {}
         x = self.stem(x)
         if "stem" in self._out_features:
             outputs["stem"] = x
-        for stage, name in self.stages_and_names:
-            x = stage(x)
-            if name in self._out_features:
-                outputs[name] = x
+        for name, stage in self.named_children():  # TorchScript unrolls this; it cannot look children up by name
+            if name != "stem":
+                x = stage(x)
+                if name in self._out_features:
+                    outputs[name] = x
         return outputs
 
     def freeze(self, freeze_at: int = 0) -> "AnyNet":

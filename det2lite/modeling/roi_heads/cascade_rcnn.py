@@ -132,34 +132,48 @@ class CascadeROIHeads(StandardROIHeads):
         features: dict[str, torch.Tensor],
         proposals: list[Instances],
         targets: list[Instances] | None = None,
-    ) -> dict[str, torch.Tensor] | list[Instances]:
+    ):
         """Losses in training, else detections."""
         maps = [features[name] for name in self.box_in_features]
-        image_sizes = [p.image_size for p in proposals]
-        losses, probabilities, boxes = {}, [], None
-        for stage, predictor in enumerate(self.box_predictor):
-            if boxes is not None:
-                proposals = self._create_proposals_from_boxes(boxes, image_sizes)
-                if self.training:
-                    proposals = self._match_and_label_boxes(proposals, stage, targets)
-            predictions = self._run_stage(maps, proposals, stage)
-            boxes = predictor.predict_boxes(predictions, proposals)
-            if self.training:
-                with get_event_storage().name_scope(f"stage{stage}"):
-                    own = predictor.losses(predictions, proposals)
-                losses.update({f"{name}_stage{stage}": loss for name, loss in own.items()})
-            else:
-                probabilities.append(predictor.predict_probs(predictions, proposals))
         if self.training:
-            return losses
-        scores = [sum(of_image) / self.num_cascade_stages for of_image in zip(*probabilities, strict=True)]
+            return self._box_losses(maps, proposals, targets)
+        return self._detect(maps, proposals)
+
+    def _box_losses(
+        self, features: list[torch.Tensor], proposals: list[Instances], targets: list[Instances]
+    ) -> dict[str, torch.Tensor]:
+        image_sizes = [p.image_size for p in proposals]
+        losses, boxes = {}, []
+        for stage, predictor in enumerate(self.box_predictor):
+            if stage > 0:
+                proposals = self._create_proposals_from_boxes(boxes, image_sizes)
+                proposals = self._match_and_label_boxes(proposals, stage, targets)
+            predictions = self._run_stage(features, proposals, stage)
+            boxes = predictor.predict_boxes(predictions, proposals)
+            with get_event_storage().name_scope(f"stage{stage}"):
+                own = predictor.losses(predictions, proposals)
+            losses.update({f"{name}_stage{stage}": loss for name, loss in own.items()})
+        return losses
+
+    def _detect(self, features: list[torch.Tensor], proposals: list[Instances]) -> list[Instances]:
+        image_sizes = [p.image_size for p in proposals]
+        boxes: list[torch.Tensor] = []
+        scores: list[torch.Tensor] = []
+        for stage, predictor in enumerate(self.box_predictor):
+            if stage > 0:
+                proposals = self._create_proposals_from_boxes(boxes, image_sizes)
+            predictions = self._run_stage(features, proposals, stage)
+            boxes = predictor.predict_boxes(predictions, proposals)
+            own = predictor.predict_probs(predictions, proposals)
+            scores = [scores[i] + own[i] for i in range(len(own))] if stage > 0 else own
+        last = self.box_predictor[-1]
         detections, _ = fast_rcnn_inference(
             boxes,
-            scores,
+            [total / self.num_cascade_stages for total in scores],
             image_sizes,
-            predictor.test_score_thresh,
-            predictor.test_nms_thresh,
-            predictor.test_topk_per_image,
+            last.test_score_thresh,
+            last.test_nms_thresh,
+            last.test_topk_per_image,
         )
         return detections
 
@@ -169,14 +183,18 @@ class CascadeROIHeads(StandardROIHeads):
         if self.training:
             # the backbone learns from the mean of the stages, however many there are
             x = _ScaleGradient.apply(x, 1.0 / self.num_cascade_stages)
-        return self.box_predictor[stage](self.box_head[stage](x))
+        predictions = (x, x)
+        for i, (head, predictor) in enumerate(zip(self.box_head, self.box_predictor)):  # noqa: B905 - TorchScript
+            if i == stage:  # TorchScript unrolls this; it cannot take the part of a number
+                predictions = predictor(head(x))
+        return predictions
 
     def _create_proposals_from_boxes(
         self, boxes: list[torch.Tensor], image_sizes: list[tuple[int, int]]
     ) -> list[Instances]:
         """Boxes `(R_i, 4)` of each image as fixed proposals inside the image; in training without empty ones."""
-        proposals = []
-        for of_image, image_size in zip(boxes, image_sizes, strict=True):
+        proposals: list[Instances] = []
+        for of_image, image_size in zip(boxes, image_sizes):  # noqa: B905 - TorchScript
             clipped = Boxes(of_image.detach())
             clipped.clip(image_size)
             if self.training:

@@ -138,6 +138,15 @@ def test_under_a_pyramid():
     assert model(torch.randn(1, 3, 64, 64))["p3"].shape == (1, 4, 8, 8)
 
 
+def test_scripts():
+    x = torch.randn(1, 3, 32, 32)
+    for block in (ResBasicBlock, ResBottleneckBlock):
+        model = tiny(block_class=block, out_features=["stem", "s2"]).eval()
+        found, expected = torch.jit.script(model)(x), model(x)
+        assert list(found) == list(expected)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_wrong_settings():
     with pytest.raises(BadValue, match=r"no feature \['s9'\]; known: stem, s1, s2"):
         tiny(out_features=["s9"])
