@@ -4,6 +4,7 @@ import contextlib
 import copy
 import datetime
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +24,8 @@ _PARAMETERS = ("imgIds", "catIds", "iouThrs", "recThrs", "maxDets", "areaRng", "
 class COCOeval_opt(COCOeval):
     """pycocotools' COCOeval, computed by `hotcoco` in a fraction of the time; `eval` and `stats` have the same numbers.
 
-    What hotcoco does not take (image ids that are strings, for one) pycocotools computes, and also `evalImgs` and
-    `ious`, the matches and overlaps of each image, once somebody reads them: they take its time.
+    What hotcoco does not take (image ids that are strings, for one) or counts otherwise pycocotools computes, and also
+    `evalImgs` and `ious`, the matches and overlaps of each image, once somebody reads them: they take its time.
     """
 
     def evaluate(self) -> None:
@@ -76,6 +77,7 @@ class COCOeval_opt(COCOeval):
         params.catIds = list(np.unique(params.catIds)) if params.useCats else params.catIds
         params.maxDets = sorted(params.maxDets)
         truth, detections = self.cocoGt.dataset, self.cocoDt.dataset
+        _check_entries(truth, detections)
         evaluation = hotcoco.COCOeval(
             hotcoco.COCO(_complete(truth)), hotcoco.COCO(_complete(detections)), params.iouType
         )
@@ -183,6 +185,17 @@ def _evaluate_predictions_on_coco(
     evaluation.accumulate()
     evaluation.summarize()
     return evaluation
+
+
+def _check_entries(truth: dict[str, Any], detections: dict[str, Any]) -> None:
+    """Raises KeyError or ValueError for what pycocotools refuses or counts otherwise than hotcoco."""
+    for entry in truth.get("annotations", []):
+        entry["area"], entry["iscrowd"]
+        if entry["id"] == 0:
+            raise ValueError("a match with the annotation 0 is none to pycocotools")
+    for entry in detections.get("annotations", []):
+        if math.isnan(entry["score"]):
+            raise ValueError("the order of scores that are not numbers")
 
 
 def _complete(dataset: dict[str, Any]) -> dict[str, Any]:

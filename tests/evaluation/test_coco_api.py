@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from det2lite.evaluation import coco_evaluation
 from det2lite.evaluation.coco_api import COCOeval_opt, COCOevalMaxDets, RotatedCOCOeval
@@ -76,6 +77,25 @@ def test_string_ids_and_no_detections(random_coco, pycocotools_reference):
         same(
             pycocotools_reference(dataset, found, "bbox", cls=COCOeval_opt),
             pycocotools_reference(dataset, found, "bbox"),
+        )
+
+
+@pytest.mark.parametrize(("key", "in_results"), [("area", False), ("iscrowd", False), ("score", True)])
+def test_what_an_entry_lacks_is_missed_as_by_pycocotools(random_coco, pycocotools_reference, key, in_results):
+    dataset, results = copy.deepcopy(random_coco(2))
+    del (results if in_results else dataset["annotations"])[0][key]
+    for cls in (COCOeval, COCOeval_opt):
+        with pytest.raises(KeyError, match=key):
+            pycocotools_reference(dataset, results, "bbox", cls=cls)
+
+
+def test_annotation_0_and_scores_that_are_not_numbers(random_coco, pycocotools_reference):
+    dataset, results = copy.deepcopy(random_coco(2))
+    for change, value in ((dataset["annotations"][0], {"id": 0}), (results[0], {"score": float("nan")})):
+        change.update(value)
+        same(
+            pycocotools_reference(dataset, results, "bbox", cls=COCOeval_opt),
+            pycocotools_reference(dataset, results, "bbox"),
         )
 
 
