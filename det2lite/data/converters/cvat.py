@@ -85,6 +85,7 @@ def read(job: CvatJob) -> list[SourceImage]:
     if job.node.get("width") and job.node.get("height"):
         sides = finite([job.node.get("width"), job.node.get("height")], job.where)
         image.stated = (int(sides[0]), int(sides[1]))
+    parts_of: dict[tuple[str, str], list[SourceObject]] = {}
     for number, node in enumerate(job.node, 1):
         where = f"{job.where}: shape {number}"
         if node.tag in _WITHOUT_AREA:
@@ -94,7 +95,26 @@ def read(job: CvatJob) -> list[SourceImage]:
         if found is not None:
             found.extra = _attributes(node)
             image.objects.append(found)
+            if (group := node.get("group_id") or "0") != "0":
+                parts_of.setdefault((found.class_name, group), []).append(found)
+    for (_, group), parts in parts_of.items():
+        _join(parts, image, f"{job.where}: group {group}")
     return [image]
+
+
+def _join(parts: list[SourceObject], image: SourceImage, where: str) -> None:
+    """Shapes of one class and group are one object: polygons, or polygons or a mask with the box around them."""
+    boxes = [part for part in parts if part.segmentation is None]
+    shapes = [part for part in parts if part.segmentation is not None]
+    outlines = all(isinstance(shape.segmentation, list) for shape in shapes)
+    if len(parts) < 2 or not shapes or len(boxes) > 1 or (len(shapes) > 1 and not outlines):
+        return
+    first = parts[0]
+    first.segmentation = [p for s in shapes for p in s.segmentation] if outlines else shapes[0].segmentation
+    first.box = boxes[0].box if boxes else box_of_polygons(first.segmentation)
+    image.objects = [found for found in image.objects if not any(found is part for part in parts[1:])]
+    for _ in parts[1:]:
+        image.note("shapes of one group, joined to an object", where)
 
 
 def _attributes(node: ElementTree.Element) -> dict:

@@ -95,12 +95,12 @@ def _same(name: str) -> str:
 def find_image(name: str, folders: Iterable[str]) -> str | None:
     """The file of an image: by its name in one of the folders, else by its name with another extension.
 
-    The name may have folders of its own, which other machines had.
+    The name may have folders of its own, of which other machines had the first ones, or all.
     """
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     if not parts:
         return None
-    wanted = [parts] if len(parts) == 1 or ".." in parts else [parts, parts[-1:]]
+    wanted = [parts] if ".." in parts else [parts[start:] for start in range(len(parts))]
     places = [(os.path.join(folder, *w[:-1]), w[-1]) for w in wanted for folder in folders]
     for folder, last in places:
         exact = os.path.join(folder, last)

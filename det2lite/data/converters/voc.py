@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,6 +17,17 @@ from det2lite.utils.errors import BadValue, MissingFile
 TITLE = "Pascal VOC"
 _BORDER = 255  # of objects in SegmentationObject
 _FLAGS = ("difficult", "truncated", "occluded")
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_SAMPLED = 500  # files that tell from what the pixels are counted
+
+
+class VocJob(NamedTuple):
+    """The XML, the folders that may hold its image, the map of its objects; first_pixel: its number, 1 or 0."""
+
+    xml: str
+    places: tuple[str, ...]
+    object_map: str
+    first_pixel: int
 
 
 def recognise(tree: Tree) -> str | None:
@@ -42,23 +54,48 @@ def plan(tree: Tree, class_key: str | None) -> Plan:
         raise MissingFile(f"{tree.folder}: no .xml files; Pascal VOC has them in Annotations/")
     classes = next((f for f in ("labels.txt", "labelmap.txt") if f in tree.files), None)
     result = Plan({}, read, _class_list(tree.path(classes)) if classes else None)
-    lists = _image_lists(tree)
+    lists, first_pixel = _image_lists(tree), _first_pixel(tree, xml_files, result)
     if lists:
-        _add_listed(result, tree, lists, xml_files)
+        _add_listed(result, tree, lists, xml_files, first_pixel)
     else:
         for file in xml_files:
-            result.jobs.setdefault(split_of(file), []).append(_job(tree, file))
+            result.jobs.setdefault(split_of(file), []).append(_job(tree, file, first_pixel))
     return result
 
 
-def _job(tree: Tree, file: str) -> tuple[str, tuple[str, ...], str]:
-    """The XML, the folders that may hold its image, and the map of its objects."""
+def _first_pixel(tree: Tree, xml_files: list[str], result: Plan) -> int:
+    """1 as in Pascal VOC, or 0, which many tools write: then most corners are fractions, or 0 occurs more than 1."""
+    corners = []
+    for file in xml_files[:: max(len(xml_files) // _SAMPLED, 1)]:
+        corners += _corners(tree.path(file))
+    fractions = sum(value != int(value) for corner in corners for value in corner)
+    zeros, ones = (sum(corner[:2].count(start) for corner in corners) for start in (0, 1))
+    if fractions * 2 > len(corners) * len(_SIDES):
+        why = f"{fractions} of {len(corners) * len(_SIDES)} coordinates are fractions"
+    elif zeros > ones:
+        why = f"xmin or ymin is 0 {zeros} times, 1 {ones} times"
+    else:
+        return 1
+    result.notes.append(Event("boxes counted from 0, not 1, taken as written", why))
+    return 0
+
+
+def _corners(path: str) -> list[tuple[float, ...]]:
+    """Boxes of an XML; nothing of one that is broken, which is said where it is read."""
+    try:
+        nodes = read_xml(path).findall("object/bndbox")
+        return [tuple(finite([node.findtext(side) for side in _SIDES], path)) for node in nodes]
+    except BadValue:
+        return []
+
+
+def _job(tree: Tree, file: str, first_pixel: int) -> VocJob:
     path = tree.path(file)
     here = os.path.dirname(path)
     beside = [os.path.join(os.path.dirname(here), name) for name in ("JPEGImages", "images", "Images")]
     places = (*(p for p in beside if os.path.isdir(p)), here, tree.folder)
     stem = os.path.splitext(os.path.basename(file))[0]
-    return path, places, os.path.join(os.path.dirname(here), "SegmentationObject", f"{stem}.png")
+    return VocJob(path, places, os.path.join(os.path.dirname(here), "SegmentationObject", f"{stem}.png"), first_pixel)
 
 
 def _class_list(path: str) -> list[str]:
@@ -81,7 +118,7 @@ def _image_lists(tree: Tree) -> dict[str, str]:
     return {name: file for name, file in lists.items() if name not in of_class}
 
 
-def _add_listed(result: Plan, tree: Tree, lists: dict[str, str], xml_files: list[str]) -> None:
+def _add_listed(result: Plan, tree: Tree, lists: dict[str, str], xml_files: list[str], first_pixel: int) -> None:
     """Adds a job for each annotation file that a list names."""
     file_of = {os.path.splitext(os.path.basename(file))[0]: file for file in xml_files}
     named: dict[str, list[str]] = {}
@@ -106,7 +143,7 @@ def _add_listed(result: Plan, tree: Tree, lists: dict[str, str], xml_files: list
         if name not in listed:
             result.skipped.append(Event("annotation file in no list", file))
     for split, names in named.items():
-        result.jobs[split] = [_job(tree, file_of[name]) for name in dict.fromkeys(names)]
+        result.jobs[split] = [_job(tree, file_of[name], first_pixel) for name in dict.fromkeys(names)]
 
 
 def _name_in(line: str, known: dict[str, str]) -> str:
@@ -119,8 +156,8 @@ def _name_in(line: str, known: dict[str, str]) -> str:
     return line
 
 
-def read(job: tuple[str, tuple[str, ...], str]) -> list[SourceImage]:
-    path, places, map_path = job
+def read(job: VocJob) -> list[SourceImage]:
+    path, places, map_path, first_pixel = job
     root = read_xml(path)
     if root.tag != "annotation":
         raise BadValue(f"{path}: not an annotation of Pascal VOC: its root is <{root.tag}>, not <annotation>")
@@ -130,13 +167,25 @@ def read(job: tuple[str, tuple[str, ...], str]) -> list[SourceImage]:
     image = SourceImage(find_image(stem, places) or (named and find_image(named, places)) or named or stem)
     image.stated = _stated_size(root)
     masks = _object_map(map_path)
-    for number, node in enumerate(root.findall("object"), 1):
-        found = _read_object(node, f"{path}: object {number}", image)
+    nodes = root.findall("object")
+    for number, node in enumerate(nodes, 1):
+        found = _read_object(node, f"{path}: object {number}", image, first_pixel)
         if found is not None:
             if masks is not None and (masks == number).any():
-                found.segmentation = encode_mask(masks == number)
+                _add_mask(found, masks == number, image, f"{map_path}: {number}")
             image.objects.append(found)
+    for number in () if masks is None else np.unique(masks[masks > len(nodes)]).tolist():
+        image.note("mask in SegmentationObject without object, left out", f"{map_path}: {number}")
     return [image]
+
+
+def _add_mask(found: SourceObject, mask: np.ndarray, image: SourceImage, where: str) -> None:
+    """Unless most of the mask (H, W) lies beyond the box: numbers are then not those of the objects."""
+    x0, y0, x1, y1 = (max(round(side), 0) for side in found.box)
+    if 2 * np.count_nonzero(mask[y0:y1, x0:x1]) < np.count_nonzero(mask):
+        image.note("mask in SegmentationObject outside its object's box, left out", where)
+    else:
+        found.segmentation = encode_mask(mask)
 
 
 def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
@@ -147,17 +196,17 @@ def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _read_object(node: ElementTree.Element, where: str, image: SourceImage) -> SourceObject | None:
+def _read_object(node: ElementTree.Element, where: str, image: SourceImage, first_pixel: int) -> SourceObject | None:
     name = (node.findtext("name") or "").strip()
     if not name:
         raise BadValue(f"{where}: no class in <name>")
     if node.find("bndbox") is None:
         image.skip("object without box", where)
         return None
-    sides = [node.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    sides = [node.findtext(f"bndbox/{side}") for side in _SIDES]
     x0, y0, x1, y1 = finite(sides, f"{where}: bndbox")
     extra = {flag: int(text) for flag in _FLAGS if (text := (node.findtext(flag) or "").strip()) in ("0", "1")}
-    return SourceObject(name, (x0 - 1, y0 - 1, x1, y1), extra=extra)
+    return SourceObject(name, (x0 - first_pixel, y0 - first_pixel, x1, y1), extra=extra)
 
 
 def _object_map(path: str) -> np.ndarray | None:
@@ -166,10 +215,21 @@ def _object_map(path: str) -> np.ndarray | None:
         return None
     try:
         with Image.open(path) as picture:
-            if picture.mode not in ("P", "L"):
-                raise BadValue(f"{path}: a map of objects has a palette or is grey, not of mode {picture.mode}")
-            numbers = np.array(picture)
+            pixels = np.array(picture if picture.mode in ("P", "L") else picture.convert("RGB"))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadValue(f"{path}: not an image that can be read ({error})") from None
+    numbers = pixels if pixels.ndim == 2 else numbers_of_colours(pixels)
     numbers[numbers == _BORDER] = 0
+    return numbers
+
+
+def numbers_of_colours(pixels: np.ndarray) -> np.ndarray:
+    """Numbers of objects whose colours in Pascal VOC's palette are given. pixels: (H, W, 3) RGB. Returns (H, W).
+
+    The palette deals the bits of a number out to red, green and blue in turn, the lowest to their highest bits.
+    """
+    numbers = np.zeros(pixels.shape[:2], dtype=np.int64)
+    for channel in range(3):
+        for step in range(8):
+            numbers |= ((pixels[..., channel].astype(np.int64) >> (7 - step)) & 1) << (3 * step + channel)
     return numbers

@@ -1,7 +1,7 @@
 """Reads YOLO's labels: a text file for each image, a line for each object.
 
 `class x y width height` is a box by its centre, `class x0 y0 x1 y1 x2 y2 ...` a polygon; all of them shares of the
-image's width and height. `data.yaml` names classes and splits; without it, folders do.
+image's width and height. `data.yaml`, or Darknet's `obj.data`, names classes and splits; without them, folders do.
 """
 
 import os
@@ -16,7 +16,7 @@ from det2lite.utils.errors import BadValue, MissingFile
 
 TITLE = "YOLO"
 _CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt", "names.txt")
-_NOT_SPLITS = ("path", "names", "nc", "download", "yaml_file", "channels")
+_NOT_SPLITS = ("path", "names", "nc", "download", "yaml_file", "channels", "classes", "backup", "eval", "results")
 _NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 _LINE = re.compile(rf"\s*\d+(\s+{_NUMBER}){{4,}}\s*")
 
@@ -29,9 +29,9 @@ class YoloJob(NamedTuple):
 
 
 def recognise(tree: Tree) -> str | None:
-    yaml_file = _data_yaml(tree)
-    if yaml_file:
-        return f"{yaml_file} with names and splits"
+    data_file = _data_yaml(tree) or _darknet_data(tree)
+    if data_file:
+        return f"{data_file} with names and splits"
     stems = {os.path.splitext(file)[0] for file in tree.images}
     for file in tree.sample(".txt"):
         stem = file[: -len(".txt")]
@@ -59,6 +59,26 @@ def _data_yaml(tree: Tree) -> str | None:
     return None
 
 
+def _darknet_data(tree: Tree) -> str | None:
+    """The file of Darknet, which CVAT writes too, that says where lists of images and the class names are."""
+    for file in tree.with_extension(".data"):
+        if "/" not in file:
+            content = _read_data(tree.path(file))
+            if "names" in content and _splits(content, tree):
+                return file
+    return None
+
+
+def _read_data(path: str) -> dict[str, str]:
+    """Lines `key = value`; nothing of what is not such text."""
+    try:
+        lines = read_text(path).splitlines()
+    except BadValue:
+        return {}
+    pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals and key.strip() and value.strip()}
+
+
 def _splits(content: dict, tree: Tree) -> list[str]:
     """The keys that name splits: train, val, test, and others that lead to something."""
     own = [
@@ -68,10 +88,15 @@ def _splits(content: dict, tree: Tree) -> list[str]:
 
 
 def _place(entry: str, content: dict, tree: Tree) -> str | None:
-    """A folder or file that data.yaml names; paths as exported elsewhere may begin with `../` too many."""
+    """A folder or file that data.yaml names.
+
+    Paths as exported elsewhere may begin with `../` too many, those of obj.data with the folder that Darknet runs in.
+    """
     bases = [os.path.join(tree.folder, content["path"])] if isinstance(content.get("path"), str) else []
     bases.append(tree.folder)
-    ends = (entry, re.sub(r"^(\.\.?/)+", "", entry))
+    ends = [entry, re.sub(r"^(\.\.?/)+", "", entry)]
+    if entry.endswith((".txt", ".names")):
+        ends.append(entry.rpartition("/")[2])
     tries = [os.path.normpath(os.path.join(base, end)) for end in ends for base in bases]
     return next((place for place in tries if os.path.exists(place)), None)
 
@@ -91,22 +116,35 @@ def _read_yaml(path: str, strict: bool = True) -> Any:
 
 def plan(tree: Tree, class_key: str | None) -> Plan:
     """One job for each image; an image without labels is one without objects."""
-    yaml_file = _data_yaml(tree)
-    if yaml_file:
-        return _plan_of_yaml(tree, yaml_file)
+    if yaml_file := _data_yaml(tree):
+        content = _read_yaml(tree.path(yaml_file))
+        return _plan_of_splits(tree, yaml_file, content, _names(content, tree.path(yaml_file)))
+    if data_file := _darknet_data(tree):
+        content = _read_data(tree.path(data_file))
+        names = _place(content["names"], content, tree)
+        if names is None:
+            raise MissingFile(f"{tree.path(data_file)}: its list of names, {content['names']}, is not there")
+        return _plan_of_splits(tree, data_file, content, read_names(names))
     if not tree.images:
         raise MissingFile(f"{tree.folder}: no images; YOLO has images/ and labels/, or both side by side")
     jobs: dict[str, list[YoloJob]] = {}
     for file in tree.images:
         jobs.setdefault(split_of(file), []).append(_job(tree.path(file)))
-    for file in tree.with_extension(".yaml", ".yml"):
-        if "/" not in file:
-            _read_yaml(tree.path(file))  # one that is broken is no reason to go on without it
-    classes = next((file for file in _CLASS_LISTS if file in tree.files), None)
-    classes = classes or next((file for file in tree.files if file.endswith(("/classes.txt", ".names"))), None)
-    result = Plan(jobs, read, read_names(tree.path(classes)) if classes else None)
+    result = Plan(jobs, read, _class_list(tree))
     _note_labels_left_over(tree, result)
     return result
+
+
+def _class_list(tree: Tree) -> list[str] | None:
+    """The names of the classes where no file says what the splits are: of a list, else of a YAML."""
+    yamls = [tree.path(file) for file in tree.with_extension(".yaml", ".yml") if "/" not in file]
+    contents = [(_read_yaml(path), path) for path in yamls]  # one that is broken is no reason to go on without it
+    classes = next((file for file in _CLASS_LISTS if file in tree.files), None)
+    classes = classes or next((file for file in tree.files if file.endswith(("/classes.txt", ".names"))), None)
+    if classes:
+        return read_names(tree.path(classes))
+    named = [_names(content, path) for content, path in contents if isinstance(content, dict) and "names" in content]
+    return named[0] if named else None
 
 
 def _job(image: str) -> YoloJob:
@@ -142,13 +180,12 @@ def _note_labels_left_over(tree: Tree, result: Plan) -> None:
             result.skipped.append(Event("label file without image", file))
 
 
-def _plan_of_yaml(tree: Tree, yaml_file: str) -> Plan:
-    path = tree.path(yaml_file)
-    content = _read_yaml(path)
-    names = _names(content, path)
+def _plan_of_splits(tree: Tree, data_file: str, content: dict, names: list[str]) -> Plan:
+    """One job for each image of the splits that data.yaml or obj.data names."""
+    path = tree.path(data_file)
     result = Plan({}, read_pose if "kpt_shape" in content else read, names)
     if "kpt_shape" in content:
-        result.notes.append(Event("keypoints left out, boxes read", yaml_file))
+        result.notes.append(Event("keypoints left out, boxes read", data_file))
     for split in _splits(content, tree):
         entries = content[split]
         entries = [entries] if isinstance(entries, str) else entries
@@ -240,7 +277,7 @@ def read_pose(job: YoloJob) -> list[SourceImage]:
 
 
 def _read_line(words: list[str], image: SourceImage, where: str) -> SourceObject:
-    if not re.fullmatch(r"\d+(\.0*)?", words[0]):
+    if not re.fullmatch(r"\d{1,9}(\.0*)?", words[0]):
         raise BadValue(f"{where}: {words[0][:40]!r} must be the number of a class")
     values = finite(words[1:], where)
     if len(values) < 4 or (len(values) != 4 and (len(values) < 6 or len(values) % 2)):
@@ -248,7 +285,7 @@ def _read_line(words: list[str], image: SourceImage, where: str) -> SourceObject
     if max(map(abs, values)) > 2:
         raise BadValue(f"{where}: {max(values, key=abs)} is no share of the image's size; are these pixels?")
     width, height = image.size
-    number = int(float(words[0]))
+    number = int(words[0].partition(".")[0])
     if len(values) == 4:
         x, y, w, h = (v * side for v, side in zip(values, (width, height) * 2, strict=True))
         return SourceObject(number, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))

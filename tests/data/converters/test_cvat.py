@@ -173,3 +173,32 @@ def test_video_without_frames(tmp_path, put):
     put("annotations.xml", video(TRACKS.replace('id="3"', 'id="3" task_id="1"')))
     with pytest.raises(BadValue, match="several videos"):
         recognise_layout(tmp_path)
+
+
+def test_polygons_of_a_group_are_one_object(folder, put):
+    """With the box around them, where there is one. Two boxes, or two classes, are not."""
+    shapes = [
+        '<polygon label="dog" points="1,1;3,1;3,3" group_id="7"/>',
+        '<polygon label="cat" points="1,1;3,1;3,3" group_id="7"/>',
+        '<polygon label="dog" points="5,5;9,5;9,8.5" group_id="7"/>',
+        '<polygon label="dog" points="2,2;4,2;4,4" group_id="8"/>',
+        '<box label="dog" xtl="1" ytl="2" xbr="5" ybr="4" group_id="8"/>',
+        '<box label="cat" xtl="1" ytl="2" xbr="5" ybr="4" group_id="9"/>',
+        '<box label="cat" xtl="6" ytl="2" xbr="8" ybr="4" group_id="9"/>',
+        '<polygon label="dog" points="1,1;3,1;3,3" group_id="0"/>',
+        '<polygon label="dog" points="4,4;6,4;6,6" group_id="0"/>',
+        '<box label="cat" xtl="2" ytl="3" xbr="4.5" ybr="4" group_id="5"/>',
+        '<mask label="cat" rle="0, 2" left="2" top="3" width="2" height="1" group_id="5"/>',
+    ]  # fmt: skip
+    put("annotations.xml", cvat(*shapes))
+    contents, report = convert(folder)
+    assert boxes(contents["all"]) == [
+        ["a.jpg", "dog", [1, 1, 8, 7.5]], ["a.jpg", "cat", [1, 1, 2, 2]], ["a.jpg", "dog", [1, 2, 4, 2]],
+        ["a.jpg", "cat", [1, 2, 4, 2]], ["a.jpg", "cat", [6, 2, 2, 2]],
+        ["a.jpg", "dog", [1, 1, 2, 2]], ["a.jpg", "dog", [4, 4, 2, 2]],
+        ["a.jpg", "cat", [2, 3, 2.5, 1]],
+    ]  # fmt: skip
+    joined, _, boxed, *_, masked = contents["all"]["annotations"]
+    assert joined["segmentation"] == [[1, 1, 3, 1, 3, 3], [5, 5, 9, 5, 9, 8.5]] and joined["area"] == 2 + 7
+    assert boxed["segmentation"] == [[2, 2, 4, 2, 4, 4]]
+    assert masked["area"] == 2 and report.notes["shapes of one group, joined to an object"].count == 3

@@ -152,3 +152,54 @@ def test_boxes_are_those_that_hotcoco_reads(voc, put):
         put(f"Annotations/{name}.xml", xml(("dog", 1, 1, 30, 20), ("cat", 5, 6, 5, 6), name=f"{name}.jpg"))
     theirs = hotcoco.COCO.from_voc(str(voc)).dataset
     assert sorted(boxes(theirs)) == sorted(boxes(convert(voc)[0]["all"]))
+
+
+def test_objects_in_the_colours_of_the_palette(voc):
+    """As CVAT and Datumaro write them: 1 is dark red, 2 dark green, 255 the border."""
+    colours = np.zeros((20, 30, 3), dtype=np.uint8)
+    colours[2:5, 3:9], colours[5, 4:6] = (128, 0, 0), (0, 128, 0)
+    colours[0, 0], colours[19, 29] = (224, 224, 192), (128, 128, 0)
+    (voc / "SegmentationObject").mkdir()
+    Image.fromarray(colours).save(voc / "SegmentationObject" / "a.png")
+    contents, report = convert(voc)
+    dog, cat, other = contents["all"]["annotations"]
+    for found, rows, columns in ((dog, slice(2, 5), slice(3, 9)), (cat, slice(5, 6), slice(4, 6))):
+        mask = mask_util.decode(found["segmentation"])
+        assert mask.sum() == found["area"] == mask[rows, columns].size and mask[rows, columns].all()
+    assert "segmentation" not in other
+    note = report.notes["mask in SegmentationObject without object, left out"]
+    assert note.count == 1 and note.examples[0].endswith("a.png: 3")
+
+
+def test_masks_far_from_their_boxes_are_left_out(voc):
+    numbers = np.zeros((20, 30), dtype=np.uint8)
+    numbers[10:12, 1:9] = 2
+    (voc / "SegmentationObject").mkdir()
+    Image.fromarray(numbers).save(voc / "SegmentationObject" / "a.png")
+    contents, report = convert(voc)
+    assert not any("segmentation" in annotation for annotation in contents["all"]["annotations"])
+    assert report.notes["mask in SegmentationObject outside its object's box, left out"].count == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "why"),
+    [
+        ((0, 4, 10, 20), "xmin or ymin is 0 1 times, 1 0 times"),
+        ((2.5, 3.25, 10, 19.75), "6 of 8 coordinates are fractions"),
+    ],
+)
+def test_boxes_counted_from_0_are_taken_as_written(tmp_path, put, box, why):
+    put("JPEGImages/a.jpg", (30, 20))
+    put("Annotations/a.xml", xml(("dog", *box), ("cat", *((2, 3, 4, 5) if box[0] == 0 else box))))
+    contents, report = convert(tmp_path)
+    assert boxes(contents["all"])[0] == ["a.jpg", "dog", [*box[:2], box[2] - box[0], box[3] - box[1]]]
+    assert {kind: n.examples for kind, n in report.notes.items()} == {
+        "boxes counted from 0, not 1, taken as written": [why]
+    }
+
+
+def test_a_stray_0_among_boxes_counted_from_1(voc, put):
+    put("Annotations/b c.xml", xml(("dog", 0, 4, 10, 20)))
+    contents, report = convert(voc)
+    assert boxes(contents["all"])[2] == ["b c.jpg", "dog", [-1, 3, 11, 17]]
+    assert list(report.notes) == ["reaches beyond the image, kept so"]

@@ -161,3 +161,42 @@ def test_pipes_are_not_waited_for(tmp_path, put):
     os.mkfifo(tmp_path / "images/b.jpg")
     _, report = read_as_coco(recognise_layout(tmp_path))
     assert report.skipped["image file cannot be read"].examples == [str(tmp_path / "images/b.jpg")]
+
+
+def test_a_yaml_of_names_alone_names_the_classes(tmp_path, put):
+    put("images/train/a.jpg", (200, 100))
+    put("labels/train/a.txt", "1 0.5 0.5 0.1 0.2\n")
+    put("data.yaml", "nc: 2\n" + NAMES)
+    contents, report = convert(tmp_path)
+    assert report.class_names == ["cat", "hot dog"]
+    assert boxes(contents["train"]) == [["a.jpg", "hot dog", [90, 40, 20, 20]]]
+
+
+@pytest.fixture
+def darknet(tmp_path, put):
+    """As CVAT exports it: paths begin with the folder that Darknet would run in."""
+    put("obj.names", "cat\nhot dog\n")
+    lists = "train = data/train.txt\nvalid = data/valid.txt\n"
+    put("obj.data", f"classes = 2\n{lists}names = data/obj.names\nbackup = backup/\n")
+    put("train.txt", "data/obj_train_data/a.jpg\ndata/obj_train_data/sub/b.jpg\n")
+    put("valid.txt", "data/obj_valid_data/a.jpg\n")
+    labels = {"train_data/a": "1 0.5 0.5 0.1 0.2", "train_data/sub/b": "", "valid_data/a": "0 0.5 0.5 1 1"}
+    for name, label in labels.items():
+        put(f"obj_{name}.jpg", (200, 100))
+        put(f"obj_{name}.txt", f"{label}\n")
+    return tmp_path
+
+
+def test_darknet_names_splits_and_classes(darknet):
+    assert recognise_layout(darknet).evidence == "obj.data with names and splits"
+    contents, report = convert(darknet)
+    assert report.class_names == ["cat", "hot dog"] and not report.skipped and not report.notes
+    assert boxes(contents["train"]) == [["a.jpg", "hot dog", [90, 40, 20, 20]]]
+    assert boxes(contents["valid"]) == [["a.jpg", "cat", [0, 0, 200, 100]]]
+    assert [len(contents[split]["images"]) for split in ("train", "valid")] == [2, 1]
+
+
+def test_darknet_without_its_names(darknet):
+    (darknet / "obj.names").unlink()
+    with pytest.raises(MissingFile, match=r"obj\.data: its list of names, data/obj\.names, is not there"):
+        convert(darknet)
