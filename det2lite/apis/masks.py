@@ -6,9 +6,7 @@ import numpy as np
 import torch
 
 from det2lite.evaluation.coco_results import encode_crop
-from det2lite.structures.mask_paste import sample_masks
-
-PASTED_AT_ONCE = 1 << 23  # pixels, which take about 130 MB on the way
+from det2lite.structures.mask_paste import mask_regions, paste_in_region
 
 
 class CroppedMasks:
@@ -47,14 +45,11 @@ class CroppedMasks:
         What `paste_masks_in_image` gives, but each mask takes the memory of its box, and that only while it is made.
         """
         height, width = image_size
-        limit = boxes.new_tensor([width, height, width, height])
-        # sampling reaches half a mask cell, and so some pixels, beyond the box
-        regions = torch.cat([boxes[:, :2].floor() - 1, boxes[:, 2:].ceil() + 1], dim=1)
-        regions = regions.nan_to_num().clamp(min=0).minimum(limit).long().tolist()
         corners, crops = [], []
-        for index, region in enumerate(regions):
+        for index, region in enumerate(mask_regions(boxes, height, width).tolist()):
             one = slice(index, index + 1)
-            left, top, crop = _tight(_pasted(masks[one], boxes[one], region, threshold), region[0], region[1])
+            pasted = paste_in_region(masks[one], boxes[one], region, threshold).cpu().numpy()
+            left, top, crop = _tight(pasted, region[0], region[1])
             corners.append((left, top))
             crops.append(crop)
         return cls.from_crops(image_size, corners, crops)
@@ -140,18 +135,6 @@ class CroppedMasks:
             corners.append((left, top))
             crops.append(crop >= 0.5)
         return CroppedMasks.from_crops((height, width), corners, crops)
-
-
-def _pasted(mask: torch.Tensor, box: torch.Tensor, region: Sequence[int], threshold: float) -> np.ndarray:
-    """One mask (1, M, M) of a box (1, 4) within a region XYXY of the image, (h, w) bool, some rows at a time."""
-    x0, y0, x1, y1 = region
-    pasted = np.zeros((max(0, y1 - y0), max(0, x1 - x0)), dtype=bool)
-    if pasted.size:
-        step = max(1, PASTED_AT_ONCE // pasted.shape[1])
-        for top in range(y0, y1, step):
-            soft = sample_masks(mask, box, top, min(top + step, y1), x0, x1)[0]
-            pasted[top - y0 : top - y0 + step] = (soft >= threshold).cpu().numpy()
-    return pasted
 
 
 def _tight(crop: np.ndarray, left: int, top: int) -> tuple[int, int, np.ndarray]:

@@ -9,44 +9,62 @@ from torch import nn
 from det2lite.apis.classes import Classes
 from det2lite.apis.masks import CroppedMasks
 from det2lite.apis.result import DetectionResult
-from det2lite.modeling import GeneralizedRCNN
-from det2lite.modeling.postprocessing import detector_postprocess
-from det2lite.structures import Instances, ROIMasks
+from det2lite.modeling import GeneralizedRCNN, PanopticFPN, SemanticSegmentor
+from det2lite.modeling.postprocessing import detector_postprocess, sem_seg_labels
+from det2lite.structures import ROIMasks
 from det2lite.utils.vis_inputs import as_array
 
 PROPOSAL = Classes(names=("object",))
 
 
 class UnpastedMasks(nn.Module):
-    """A two-stage model whose masks stay `ROIMasks` in the frame of their boxes, of which `result_of` makes crops.
+    """A model whose masks stay `ROIMasks` in the frame of their boxes, of which `result_of` makes crops.
 
-    As pasted masks, a hundred objects of a very large image would take gigabytes.
+    As pasted masks, a hundred objects of a very large image would take gigabytes; as would the logits of all classes
+    at its size, in place of which there is the class of each pixel, `sem_seg_labels (H, W)`.
     """
 
-    def __init__(self, model: GeneralizedRCNN):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
     @staticmethod
     def is_for(model: nn.Module) -> bool:
-        """Whether it is `GeneralizedRCNN` that finishes the masks, and not code of the model's own."""
-        steps = ("forward", "inference", "_postprocess")
-        return all(getattr(type(model), step, None) is getattr(GeneralizedRCNN, step) for step in steps)
+        """Whether it is a model of ours that finishes masks and maps, and not code of the model's own."""
+        return any(
+            all(getattr(type(model), step, None) is getattr(kind, step) for step in steps)
+            for kind, steps in _FINISHED_HERE.items()
+        )
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """batched_inputs: with `height` and `width` of the wanted output."""
-        found = self.model.inference(batched_inputs, do_postprocess=False)
         sizes = [(inputs["height"], inputs["width"]) for inputs in batched_inputs]
+        if isinstance(self.model, SemanticSegmentor):
+            logits, on_input = self.model.logits(batched_inputs)
+            parts = zip(logits, on_input, sizes, strict=True)
+            return [{"sem_seg_labels": sem_seg_labels(own, size, *wanted)} for own, size, wanted in parts]
+        found = self.model.inference(batched_inputs, do_postprocess=False)
+        if isinstance(self.model, PanopticFPN):
+            parts = zip(*found, sizes, strict=True)
+            return [self.model.compact_output(instances, own, *size) for instances, own, size in parts]
         return [
             {"instances": detector_postprocess(instances, *size, paste_masks=False)}
             for instances, size in zip(found, sizes, strict=True)
         ]
 
 
+_FINISHED_HERE = {
+    GeneralizedRCNN: ("forward", "inference", "_postprocess"),
+    PanopticFPN: ("forward", "inference", "_output"),
+    SemanticSegmentor: ("forward", "logits"),
+}
+
+
 def result_of(
     predictions: dict[str, Any], image_size: tuple[int, int], classes: Classes, source: str | None = None
 ) -> DetectionResult:
-    """predictions: what a model gives for one image: any of `instances`, `proposals`, `sem_seg`, `panoptic_seg`.
+    """predictions: what a model gives for one image: any of `instances`, `proposals`, `sem_seg` (or `sem_seg_labels`),
+    `panoptic_seg`.
 
     image_size: (height, width) of the original image, which the predictions are for.
     """
@@ -59,8 +77,11 @@ def result_of(
         none = np.zeros(0, dtype=np.float32)
         values |= {"boxes": none.reshape(0, 4), "scores": none, "class_ids": none.astype(np.int64)}
         values["finds_objects"] = False
+    labels = predictions.get("sem_seg_labels")
     if predictions.get("sem_seg") is not None:
-        values["sem_seg"] = as_array(predictions["sem_seg"].argmax(dim=0)).astype(np.int32)
+        labels = predictions["sem_seg"].argmax(dim=0)
+    if labels is not None:
+        values["sem_seg"] = as_array(labels).astype(np.int32)
     if predictions.get("panoptic_seg") is not None:
         ids, segments = predictions["panoptic_seg"]
         values["panoptic_seg"] = as_array(ids), segments

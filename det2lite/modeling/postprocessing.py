@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from det2lite.structures import Instances, ROIMasks
 from det2lite.utils.errors import BadCall
 
-__all__ = ["detector_postprocess", "sem_seg_postprocess"]
+__all__ = ["detector_postprocess", "sem_seg_labels", "sem_seg_postprocess"]
+
+LOGITS_AT_ONCE = 1 << 28  # bytes of all classes at the size of the image
 
 
 def detector_postprocess(
@@ -57,3 +59,21 @@ def sem_seg_postprocess(
     top-left `img_size` pixels."""
     result = result[:, : img_size[0], : img_size[1]].unsqueeze(0)
     return F.interpolate(result, size=(output_height, output_width), mode="bilinear", align_corners=False)[0]
+
+
+def sem_seg_labels(
+    result: torch.Tensor, img_size: tuple[int, int], output_height: int, output_width: int
+) -> torch.Tensor:
+    """The class of each pixel, `(output_height, output_width)` int64: that of the greatest of `sem_seg_postprocess`.
+
+    Where the logits of all classes would take much memory at that size, each class is scaled by itself.
+    """
+    if len(result) * output_height * output_width * result.element_size() <= LOGITS_AT_ONCE:
+        return sem_seg_postprocess(result, img_size, output_height, output_width).argmax(dim=0)
+    best = sem_seg_postprocess(result[:1], img_size, output_height, output_width)[0]
+    labels = torch.zeros_like(best, dtype=torch.int64)
+    for label in range(1, len(result)):
+        logits = sem_seg_postprocess(result[label : label + 1], img_size, output_height, output_width)[0]
+        labels.masked_fill_(logits > best, label)  # of equal ones the first stays, as argmax has it
+        torch.maximum(best, logits, out=best)
+    return labels

@@ -1,14 +1,16 @@
 """From masks predicted in the frame of their box to masks of the whole image."""
 
+from collections.abc import Sequence
 from typing import Tuple  # noqa: UP035 - TorchScript reads the annotations
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-__all__ = ["paste_masks_in_image", "sample_masks"]
+__all__ = ["mask_regions", "paste_in_region", "paste_masks_in_image", "sample_masks"]
 
 MAX_CHUNK_BYTES = 1 << 29  # working memory of one step on an accelerator
+PASTED_AT_ONCE = 1 << 23  # pixels of one mask, which take about 130 MB on the way
 BYTES_PER_PIXEL = 16  # two float32 of the sampling grid, the sampled mask, and its comparison
 
 
@@ -60,15 +62,31 @@ def _zeros_on_demand(count: int, height: int, width: int, is_bool: bool) -> torc
 
 def _paste_within_boxes(pasted: torch.Tensor, masks: torch.Tensor, boxes: torch.Tensor, threshold: float) -> None:
     """Fills in `pasted` (N, H, W) mask by mask, only where its box is; all else is zero already."""
-    height, width = pasted.shape[1:]
-    limit = torch.tensor([width, height, width, height])
-    low = boxes.floor() - 1  # sampling reaches half a mask cell, and so some pixels, beyond the box
-    high = boxes.ceil() + 1
-    region = torch.cat([low[:, :2], high[:, 2:]], dim=1).nan_to_num().clamp(min=0).minimum(limit)
-    for i, (x0, y0, x1, y1) in enumerate(region.long().tolist()):
+    regions = mask_regions(boxes, *pasted.shape[1:])
+    for i, (x0, y0, x1, y1) in enumerate(regions.tolist()):
         if x1 > x0 and y1 > y0:
             soft = sample_masks(masks[i : i + 1], boxes[i : i + 1], y0, y1, x0, x1)
             pasted[i, y0:y1, x0:x1] = _finish(soft, threshold)[0]
+
+
+def mask_regions(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(N, 4) int64 XYXY: the part of the image outside of which the masks of boxes (N, 4) are empty."""
+    limit = boxes.new_tensor([width, height, width, height])
+    low = boxes.floor() - 1  # sampling reaches half a mask cell, and so some pixels, beyond the box
+    high = boxes.ceil() + 1
+    return torch.cat([low[:, :2], high[:, 2:]], dim=1).nan_to_num().clamp(min=0).minimum(limit).long()
+
+
+def paste_in_region(mask: torch.Tensor, box: torch.Tensor, region: Sequence[int], threshold: float) -> torch.Tensor:
+    """One mask (1, M, M) of a box (1, 4) within a region XYXY of the image: (h, w) bool, made some rows at a time."""
+    x0, y0, x1, y1 = region
+    pasted = torch.zeros((max(0, y1 - y0), max(0, x1 - x0)), dtype=torch.bool, device=mask.device)
+    if pasted.numel():
+        step = max(1, PASTED_AT_ONCE // pasted.shape[1])
+        for top in range(y0, y1, step):
+            soft = sample_masks(mask, box, top, min(top + step, y1), x0, x1)[0]
+            pasted[top - y0 : top - y0 + step] = soft >= threshold
+    return pasted
 
 
 def sample_masks(masks: torch.Tensor, boxes: torch.Tensor, y_start: int, y_end: int, x_start: int, x_end: int):

@@ -9,7 +9,7 @@ import torch
 from det2lite import model_zoo
 from det2lite.apis import Tiling, inference_detector, init_detector
 from det2lite.checkpoint import DetectionCheckpointer
-from det2lite.modeling import build_model
+from det2lite.modeling import build_model, postprocessing
 from det2lite.utils.errors import BadValue
 
 SMALL = """
@@ -76,3 +76,30 @@ def test_a_model_of_pixels(tmp_path):
     assert len(result) == 0 and result.sem_seg.shape == (48, 64) and result.plot().size == (64, 48)
     with pytest.raises(BadValue, match="find objects"):
         inference_detector(model, image, tiling=Tiling(32, 8))
+
+
+@pytest.mark.parametrize("architecture", ["PanopticFPN", "SemanticSegmentor"])
+def test_maps_of_large_images_take_no_logits_of_all_classes(architecture, tmp_path, monkeypatch):
+    """What the model itself gives at the size of the image, and nothing larger than a few maps on the way."""
+    cfg = model_zoo.get_config("COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml")
+    cfg.merge_from_text(SMALL)
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.WEIGHTS = architecture, ""
+    torch.manual_seed(0)
+    checkpointer = DetectionCheckpointer(build_model(cfg), str(tmp_path))
+    checkpointer.attach_config(cfg)
+    checkpointer.save("model")
+    model = init_detector(checkpoint=tmp_path / "model.pth", device="cpu", score_threshold=0.0)
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    with torch.no_grad():
+        expected = model.model([model.predictor.to_input(image)])[0]
+    sizes, scale = [], postprocessing.sem_seg_postprocess
+    monkeypatch.setattr(
+        postprocessing, "sem_seg_postprocess", lambda *words: sizes.append(len(words[0])) or scale(*words)
+    )
+    monkeypatch.setattr(postprocessing, "LOGITS_AT_ONCE", 0)
+    result = inference_detector(model, image)
+    assert {*sizes} == {1} and len(sizes) == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    assert np.array_equal(result.sem_seg, expected["sem_seg"].argmax(dim=0))
+    if architecture == "PanopticFPN":
+        assert np.array_equal(result.panoptic_seg[0], expected["panoptic_seg"][0])
+        assert len(result) and np.array_equal(result.cropped_masks.dense(), expected["instances"].pred_masks)

@@ -79,7 +79,7 @@ BOXES = torch.tensor(
 
 @pytest.mark.parametrize("at_once", [1, 64, 1 << 23])  # pixels: a row at a time, some rows, a mask
 def test_masks_in_the_frame_of_their_box_become_what_pasting_gives(monkeypatch, at_once):
-    monkeypatch.setattr("det2lite.apis.masks.PASTED_AT_ONCE", at_once)
+    monkeypatch.setattr("det2lite.structures.mask_paste.PASTED_AT_ONCE", at_once)
     soft = torch.rand(len(BOXES), 14, 14, generator=torch.Generator().manual_seed(0))
     pasted = paste_masks_in_image(soft, BOXES, (40, 50))
     assert pasted[0].any() and not pasted[5].any()  # the last box is outside

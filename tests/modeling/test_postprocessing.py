@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from det2lite.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
+from det2lite.modeling import postprocessing
+from det2lite.modeling.postprocessing import detector_postprocess, sem_seg_labels, sem_seg_postprocess
 from det2lite.structures import Boxes, Instances
 
 
@@ -65,3 +66,18 @@ def test_semantic_logits_lose_their_padding_and_are_resized():
     output = sem_seg_postprocess(logits, (10, 20), 25, 40)
     assert output.shape == (2, 25, 40)
     torch.testing.assert_close(output, torch.full_like(output, 3))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(30, 41), (150, 200), (7, 9)])
+def test_labels_class_by_class_are_those_of_all_logits(monkeypatch, memory_format, size):
+    logits = torch.randn(2, 9, 32, 48, generator=torch.Generator().manual_seed(0))
+    logits = logits.contiguous(memory_format=memory_format)
+    logits[1, 4], logits[1, 6] = logits[1, 2], 100.0  # equal ones: the first is taken
+    logits[1, 7] = 100.0
+    for result in logits:
+        expected = sem_seg_postprocess(result, (30, 41), *size).argmax(dim=0)
+        for limit in (1 << 28, 0):
+            monkeypatch.setattr(postprocessing, "LOGITS_AT_ONCE", limit)
+            labels = sem_seg_labels(result, (30, 41), *size)
+            assert labels.dtype == torch.int64 and torch.equal(labels, expected)

@@ -1,5 +1,6 @@
 """Panoptic feature pyramid network, arXiv 1901.02446: instances and semantic segmentation on one pyramid."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY
 from det2lite.modeling.meta_arch.common import output_size
 from det2lite.modeling.meta_arch.rcnn import GeneralizedRCNN
 from det2lite.modeling.meta_arch.semantic_seg import build_sem_seg_head, sem_seg_targets
-from det2lite.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
-from det2lite.structures import Instances
+from det2lite.modeling.postprocessing import detector_postprocess, sem_seg_labels, sem_seg_postprocess
+from det2lite.structures import Instances, ROIMasks
+from det2lite.structures.mask_paste import mask_regions, paste_in_region
 from det2lite.utils.errors import BadCall
 
 __all__ = ["PanopticFPN", "combine_semantic_and_instance_outputs"]
@@ -93,16 +95,23 @@ class PanopticFPN(GeneralizedRCNN):
     ) -> dict[str, Any]:
         sem_seg = sem_seg_postprocess(logits, image_size, height, width)
         instances = detector_postprocess(instances, height, width)
-        output = {"sem_seg": sem_seg, "instances": instances}
-        if self.combine:
-            output["panoptic_seg"] = combine_semantic_and_instance_outputs(
-                instances,
-                sem_seg.argmax(dim=0),
-                self.combine_overlap_thresh,
-                self.combine_stuff_area_thresh,
-                self.combine_instances_score_thresh,
-            )
-        return output
+        return {"sem_seg": sem_seg, "instances": instances, **self._combined(instances, sem_seg.argmax(dim=0))}
+
+    def compact_output(self, instances: Instances, logits: torch.Tensor, height: int, width: int) -> dict[str, Any]:
+        """A prediction for an image of `height x width` pixels that takes little more memory than a few maps of it.
+
+        instances, logits: of `inference` without `do_postprocess`. As a prediction, but the masks stay `ROIMasks`, and
+        in place of the logits `sem_seg` there is their greatest class, `sem_seg_labels (height, width)` int64.
+        """
+        labels = sem_seg_labels(logits, instances.image_size, height, width)
+        instances = detector_postprocess(instances, height, width, paste_masks=False)
+        return {"sem_seg_labels": labels, "instances": instances, **self._combined(instances, labels)}
+
+    def _combined(self, instances: Instances, labels: torch.Tensor) -> dict[str, Any]:
+        if not self.combine:
+            return {}
+        thresholds = self.combine_overlap_thresh, self.combine_stuff_area_thresh, self.combine_instances_score_thresh
+        return {"panoptic_seg": combine_semantic_and_instance_outputs(instances, labels, *thresholds)}
 
 
 def _scale_losses(roi_heads: nn.Module, factor: float) -> None:
@@ -127,7 +136,8 @@ def combine_semantic_and_instance_outputs(
 ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
     """Segments without overlap: instances from the best one on, and stuff where none of them is.
 
-    instance_results: with `pred_masks (R, H, W)` bool, `scores` and `pred_classes`. semantic_results: `(H, W)`, a
+    instance_results: with `pred_masks (R, H, W)` bool, or `ROIMasks` of its `pred_boxes`, each of which is pasted alone
+    and only while it is looked at; `scores` and `pred_classes`. semantic_results: `(H, W)`, a
     stuff class or 0. An instance is left out that scores below `instances_score_thresh`, or of which a share above
     `overlap_threshold` is covered already; stuff with fewer pixels than `stuff_area_thresh`, too.
     Returns the id of each pixel's segment `(H, W)` int32, 0 for none, and a dict a segment: `id`, `isthing`,
@@ -139,16 +149,34 @@ def combine_semantic_and_instance_outputs(
     usable = instance_results.scores[order] >= instances_score_thresh
     last_id = panoptic.new_zeros(())
     segment_ids = []
-    for mask, scores_enough in zip(instance_results.pred_masks[order].bool(), usable, strict=True):
+    for (mask, window), scores_enough in zip(_masks_in(instance_results, order), usable, strict=True):
+        part = panoptic[window]  # a view of where the mask may be
         area = mask.sum()
-        free = mask & (panoptic == 0)
+        free = mask & (part == 0)
         covered = area - free.sum()
         kept = scores_enough & (area > 0) & (covered <= overlap_threshold * area)
         last_id = last_id + kept
-        panoptic = torch.where(free & kept, last_id.to(torch.int32), panoptic)
+        part.copy_(torch.where(free & kept, last_id.to(torch.int32), part))
         segment_ids.append(torch.where(kept, last_id, 0))
     things = _things(instance_results, order, segment_ids)
     return _add_stuff(panoptic, semantic_results, stuff_area_thresh, things)
+
+
+def _masks_in(instances: Instances, order: torch.Tensor) -> Iterator[tuple[torch.Tensor, tuple[slice, slice]]]:
+    """The masks in an order, each `(h, w)` bool with the window of the image that it is of, rows and columns."""
+    masks = instances.pred_masks
+    if not isinstance(masks, ROIMasks):
+        for position in range(len(order)):  # never a copy of all, which may be large
+            yield masks.index_select(0, order[position : position + 1])[0].bool(), (slice(None), slice(None))
+        return
+    height, width = instances.image_size
+    masks, boxes = masks.tensor[order], instances.pred_boxes.tensor[order]
+    regions = [[0, 0, width, height]] * len(masks)
+    if masks.device.type == "cpu":  # an accelerator would be waited for
+        regions = mask_regions(boxes, height, width).tolist()
+    for position, (x0, y0, x1, y1) in enumerate(regions):
+        one, window = slice(position, position + 1), (slice(y0, max(y0, y1)), slice(x0, max(x0, x1)))
+        yield paste_in_region(masks[one], boxes[one], (x0, y0, x1, y1), 0.5), window
 
 
 def _things(instances: Instances, order: torch.Tensor, segment_ids: list[torch.Tensor]) -> list[dict[str, Any]]:

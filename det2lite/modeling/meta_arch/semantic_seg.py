@@ -83,6 +83,12 @@ class SemanticSegmentor(ImageNormalizer):
         parts = zip(results, batched_inputs, images.image_sizes, strict=True)
         return [{"sem_seg": sem_seg_postprocess(r, size, *output_size(inputs, size))} for r, inputs, size in parts]
 
+    def logits(self, batched_inputs: list[dict[str, Any]]) -> tuple[torch.Tensor, list[tuple[int, int]]]:
+        """Of each class in each pixel of the padded inputs, `(N, K, H, W)`, and the size of each image in its input."""
+        images = self.preprocess_image(batched_inputs)
+        results, _ = self.sem_seg_head(self.backbone(images.tensor), None)
+        return results, images.image_sizes
+
 
 @SEM_SEG_HEADS_REGISTRY.register()
 class SemSegFPNHead(nn.Module):

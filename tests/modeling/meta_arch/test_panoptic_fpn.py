@@ -3,7 +3,8 @@ import torch
 
 from det2lite.modeling import build_model
 from det2lite.modeling.meta_arch.panoptic_fpn import combine_semantic_and_instance_outputs
-from det2lite.structures import Instances
+from det2lite.modeling.postprocessing import detector_postprocess
+from det2lite.structures import Boxes, Instances, ROIMasks
 
 PANOPTIC = (
     "MODEL.META_ARCHITECTURE",
@@ -112,3 +113,46 @@ def test_weight_of_the_instances_losses(tiny_config, heads):
     for predictor in predictors:
         assert predictor.loss_weight == {"loss_cls": 0.5, "loss_box_reg": 0.5}
     assert model.roi_heads.mask_head.loss_weight == 0.5
+
+
+def soft_instances(count, seed=0):
+    """Instances on a model's input of 60 x 80 pixels, some boxes of which reach beyond it or have no area."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(count, 4, generator=generator) * 90 - 5
+    boxes = torch.cat([torch.minimum(corners[:, :2], corners[:, 2:]), torch.maximum(corners[:, :2], corners[:, 2:])], 1)
+    masks = torch.rand(count, 1, 14, 14, generator=generator)
+    scores, classes = torch.rand(count, generator=generator), torch.arange(count)
+    return Instances((60, 80), pred_boxes=Boxes(boxes), pred_masks=masks, scores=scores, pred_classes=classes)
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+@pytest.mark.parametrize("rows_at_once", [1 << 23, 200])
+def test_masks_that_are_pasted_one_by_one_make_the_same_segments(monkeypatch, count, rows_at_once):
+    monkeypatch.setattr("det2lite.structures.mask_paste.PASTED_AT_ONCE", rows_at_once)
+    semantic = torch.arange(200).expand(150, 200) // 50
+    thresholds = (0.8, 10, 0.3)
+    dense = detector_postprocess(soft_instances(count), 150, 200)
+    small = detector_postprocess(soft_instances(count), 150, 200, paste_masks=False)
+    assert isinstance(small.pred_masks, ROIMasks)
+    expected, segments = combine_semantic_and_instance_outputs(dense, semantic, *thresholds)
+    found = combine_semantic_and_instance_outputs(small, semantic, *thresholds)
+    assert torch.equal(found[0], expected) and found[1] == segments
+    assert count < 2 or sum(segment["isthing"] for segment in segments) > 1
+
+
+def test_compact_output_says_the_same(tiny_config, tiny_batch):
+    model = build_model(tiny_config(*PANOPTIC, "MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", 1)).eval()
+    for inputs in tiny_batch:
+        inputs.update(height=70, width=90)
+    with torch.no_grad():
+        outputs = model(tiny_batch)
+        for output, (raw, logits) in zip(
+            outputs, zip(*model.inference(tiny_batch, do_postprocess=False), strict=True), strict=True
+        ):
+            compact = model.compact_output(raw, logits, 70, 90)
+            assert torch.equal(compact["sem_seg_labels"], output["sem_seg"].argmax(dim=0))
+            assert torch.equal(compact["panoptic_seg"][0], output["panoptic_seg"][0])
+            assert compact["panoptic_seg"][1] == output["panoptic_seg"][1]
+            assert isinstance(compact["instances"].pred_masks, ROIMasks) and len(compact["instances"]) == len(
+                output["instances"]
+            )
