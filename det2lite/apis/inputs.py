@@ -1,5 +1,6 @@
 """Images in every form that people have them, as arrays (H, W, 3) BGR."""
 
+import http.client
 import io
 import os
 import urllib.error
@@ -14,6 +15,7 @@ from PIL import Image
 
 from det2lite.data.image_io import BadImage, convert_PIL_to_numpy, decode_image, read_image, turn_upright
 from det2lite.utils.errors import BadValue, MissingFile
+from det2lite.utils.file_io import download_remedy
 
 MAX_DOWNLOAD = 256 << 20  # bytes of one image
 TIMEOUT = 30  # seconds that a server may be silent
@@ -89,9 +91,9 @@ def _download(address: str) -> bytes:
             content = response.read(MAX_DOWNLOAD + 1)
     except urllib.error.HTTPError as error:
         raise MissingFile(f"cannot download {address}: {error.code} {error.reason}; check the address") from error
-    except (OSError, ValueError) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", error)
-        raise MissingFile(f"cannot download {address}: {reason}; check the address and the connection") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+        raise MissingFile(f"cannot download {address}: {reason}; {download_remedy(reason)}") from error
     if len(content) > MAX_DOWNLOAD:
         raise BadImage(f"{address} is larger than {MAX_DOWNLOAD >> 20} MiB; download it yourself if you trust it")
     return content

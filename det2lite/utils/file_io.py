@@ -65,14 +65,20 @@ def _in_local_zoo(url: str) -> str | None:
     return path if os.path.isfile(path) else None
 
 
+def download_remedy(reason: object) -> str:
+    """What to do about a download that failed. reason: the error, or its text."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(reason):
+        return "if you trust that server, set SSL_CERT_FILE to the file of certificates that vouches for it"
+    return "check the address and the connection"
+
+
 def _cannot_download(url: str, error: Exception) -> MissingFile:
     reason = str(getattr(error, "reason", error)) or type(error).__name__  # URLError's text is its repr
     reason = reason.splitlines()[0]
     relative = _relative_to_zoo(url)
     place = f"put it at ${MODEL_ZOO_ENV}/{relative}" if relative else "give its path instead"
     return MissingFile(
-        f"cannot download {url} ({reason}); check the address and the connection, or fetch the file on another "
-        f"machine and {place}"
+        f"cannot download {url} ({reason}); {download_remedy(reason)}, or fetch the file on another machine and {place}"
     )
 
 

@@ -1,6 +1,10 @@
 import functools
 import http.server
+import socket
+import ssl
 import threading
+import urllib.error
+import urllib.request
 
 import cv2
 import numpy as np
@@ -146,3 +150,28 @@ def test_one_or_several(tmp_path):
     assert as_list(iter([image]))[1] is False and as_list(image)[1] is True
     assert len(as_list(np.stack([image, image]))[0]) == 2
     assert as_list(torch.zeros(3, 3, 4, 4))[1] is False
+
+
+def test_a_server_that_does_not_speak_http():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with server.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-server\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(MissingFile, match=r"cannot download .*: SSH-2\.0-server.*; check the address"):
+            load_image(f"http://127.0.0.1:{server.getsockname()[1]}/a.jpg")
+        thread.join()
+
+
+def test_a_certificate_that_is_not_trusted(monkeypatch):
+    def refuse(*_, **__):
+        error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+        raise urllib.error.URLError(error)
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(MissingFile, match=r"verify failed; if you trust that server, set SSL_CERT_FILE"):
+        load_image("https://localhost/a.jpg")

@@ -6,7 +6,7 @@ import pytest
 
 from det2lite.utils import file_io
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName
-from det2lite.utils.file_io import PathManager, atomic_write
+from det2lite.utils.file_io import PathManager, atomic_write, download_remedy
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def test_what_is_not_local_is_downloaded_once(zoo, tmp_path):
 def test_failures_name_the_remedy(zoo):
     with pytest.raises(MissingFile, match=r"http://host/nowhere.*no route.*connection.*give its path"):
         PathManager.get_local_path("http://host/nowhere")
+    assert "set SSL_CERT_FILE" in download_remedy("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
     remedy = r"cannot download https://dl.*/detectron2/nowhere/a.pkl .* put it at \$DET2LITE_MODEL_ZOO/nowhere/a.pkl"
     with pytest.raises(MissingFile, match=remedy):
         PathManager.open("detectron2://nowhere/a.pkl")

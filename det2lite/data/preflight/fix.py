@@ -271,6 +271,9 @@ def _repair_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> str | N
 def _repair_keypoints(annotation: dict, count: int, size: np.ndarray, result: Cleaned) -> None:
     keypoints = annotation.get("keypoints")
     if not count or keypoints is None or keypoints == []:
+        if keypoints in (None, []) and annotation.get("num_keypoints"):
+            annotation["num_keypoints"] = 0
+            result.tell("num_keypoints counted again", "keypoint-count", annotation)
         return
     values = [number(value) for value in keypoints] if isinstance(keypoints, list) else []
     if len(values) != 3 * count or np.isnan(values).any():

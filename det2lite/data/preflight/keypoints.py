@@ -34,6 +34,9 @@ def check_keypoints(content: Content, columns: Columns) -> Iterator[Finding]:
     for row, annotation in enumerate(content.annotations):
         keypoints = annotation.get("keypoints")
         if keypoints is None or keypoints == []:
+            if claimed := annotation.get("num_keypoints"):
+                what = f"num_keypoints is {str(claimed)[:40]}, and there are no keypoints"
+                yield finding("keypoint-count", what, **place_of(annotation, columns, content, row))
             continue
         category = annotation.get("category_id")
         count = counts.get(category, 0) if hashable(category) else 0

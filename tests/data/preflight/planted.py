@@ -133,6 +133,7 @@ ENTRY_FAULTS = {
     "wrong-area missing": (_drop(21, "area"), 2, 21),
     "keypoint-length": (_set(21, keypoints=[1, 2, 2]), 2, 21),
     "keypoint-count": (_set(21, num_keypoints=1), 2, 21),
+    "keypoint-count without any": (_drop(21, "keypoints"), 2, 21),
     "keypoint-visibility": (_set(21, keypoints=[24, 5, 3, 37, 25, 1]), 2, 21),
     "keypoint-outside": (_set(21, keypoints=[24, 5, 2, 70, 25, 1]), 2, 21),
     "not-a-number keypoints": (_set(21, keypoints=[24, 5, 2, 37, None, 1]), 2, 21),
