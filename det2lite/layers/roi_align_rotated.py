@@ -1,6 +1,7 @@
 """Features of rotated boxes."""
 
 import math
+from typing import List, Optional, Tuple  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch import nn
@@ -8,22 +9,22 @@ from torch.nn.modules.utils import _pair
 
 __all__ = ["ROIAlignRotated", "roi_align_rotated"]
 
-CHUNK_VALUES = 1 << 25  # features gathered at once; bounds the working memory
-
 
 def roi_align_rotated(
     input: torch.Tensor,
     rois: torch.Tensor,
-    output_size: tuple[int, int],
+    output_size: List[int],  # noqa: UP006 - a pair or one number, which `_pair` is in TorchScript
     spatial_scale: float,
     sampling_ratio: int,
+    chunk_values: int = 1 << 25,
 ) -> torch.Tensor:
     """Features of rotated boxes, averaged in the cells of a grid that turns with them. RRPN, arXiv 1703.01086.
 
     input: (N, C, H, W). rois: (R, 6): index of the image, centre, width, height, degrees counter-clockwise.
-    sampling_ratio: points per cell and axis; 0 takes as many as the box has features. Returns (R, C, *output_size).
+    sampling_ratio: points per cell and axis; 0 takes as many as the box has features. chunk_values: features gathered
+    at once; bounds the working memory. Returns (R, C, *output_size).
     """
-    output_size = _pair(output_size)
+    rows, columns = _pair(output_size)
     channels = input.shape[1]
     geometry = rois.float()
     center = geometry[:, 1:3] * spatial_scale - 0.5  # the centre of the first feature is 0.5
@@ -31,25 +32,34 @@ def roi_align_rotated(
     if sampling_ratio > 0:
         points = torch.full_like(side, sampling_ratio, dtype=torch.int64)
     else:
-        points = (side / side.new_tensor([output_size[1], output_size[0]])).ceil().clamp(min=1).long()  # (R, 2) XY
+        cell = side / torch.tensor([columns, rows], dtype=side.dtype, device=side.device)
+        points = cell.ceil().clamp(min=1).long()  # (R, 2) XY
     features = input.permute(0, 2, 3, 1).flatten(0, 2)  # (N*H*W, C)
-    pooled = input.new_zeros(len(rois), channels, *output_size) + features[:0].sum()  # in the graph without rois too
+    pooled = input.new_zeros([rois.shape[0], channels, rows, columns])
+    pooled = pooled + features[:0].sum()  # in the graph without rois too
     # boxes that need the same number of points are done together
     kinds, kind = torch.unique(points, dim=0, return_inverse=True)
-    for i, (points_x, points_y) in enumerate(kinds.tolist()):
+    points_of_kind: List[List[int]] = kinds.tolist()  # noqa: UP006
+    for i, (points_x, points_y) in enumerate(points_of_kind):
         members = (kind == i).nonzero().squeeze(1)
-        values = 4 * channels * output_size[0] * points_y * output_size[1] * points_x
-        for chunk in members.split(max(1, CHUNK_VALUES // values)):
+        values = 4 * channels * rows * points_y * columns * points_x
+        for chunk in members.split(max(1, chunk_values // values)):
             position = _sampling_points(
-                center[chunk], side[chunk], geometry[chunk, 5], output_size, (points_y, points_x)
+                center[chunk], side[chunk], geometry[chunk, 5], (rows, columns), (points_y, points_x)
             )  # (r, PH, points_y, PW, points_x, 2)
-            sampled = _bilinear(features, input.shape, rois[chunk, 0].long(), position.flatten(1, 4))
-            sampled = sampled.view(len(chunk), output_size[0], points_y, output_size[1], points_x, channels)
+            sampled = _bilinear(features, input.shape[2], input.shape[3], rois[chunk, 0].long(), position.flatten(1, 4))
+            sampled = sampled.view(chunk.shape[0], rows, points_y, columns, points_x, channels)
             pooled = pooled.index_copy(0, chunk, sampled.mean(dim=(2, 4)).permute(0, 3, 1, 2))
     return pooled
 
 
-def _sampling_points(center, side, degrees, output_size, points) -> torch.Tensor:
+def _sampling_points(
+    center: torch.Tensor,
+    side: torch.Tensor,
+    degrees: torch.Tensor,
+    output_size: Tuple[int, int],  # noqa: UP006
+    points: Tuple[int, int],  # noqa: UP006
+) -> torch.Tensor:
     """(r, PH, points_y, PW, points_x, 2) XY positions in feature cells. points: (y, x) per cell of the grid."""
     radians = (degrees * (math.pi / 180))[:, None, None]
     cos, sin = torch.cos(radians), torch.sin(radians)
@@ -64,12 +74,13 @@ def _sampling_points(center, side, degrees, output_size, points) -> torch.Tensor
     return turned.view(-1, output_size[0], points[0], output_size[1], points[1], 2)
 
 
-def _bilinear(features: torch.Tensor, shape: torch.Size, image: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """(r, S, C) features (N*H*W, C) of maps of `shape` (N, C, H, W) between the cells.
+def _bilinear(
+    features: torch.Tensor, height: int, width: int, image: torch.Tensor, position: torch.Tensor
+) -> torch.Tensor:
+    """(r, S, C) features (N*H*W, C) of maps of the size (height, width) between the cells.
 
     image: (r,) index. position: (r, S, 2) XY. Up to one cell outside, the border is continued; beyond is 0.
     """
-    height, width = shape[2:]
     x, y = position.unbind(-1)  # (r, S)
     inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
@@ -78,16 +89,18 @@ def _bilinear(features: torch.Tensor, shape: torch.Size, image: torch.Tensor, po
     x0, y0 = x0.long(), y0.long()
     x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
     first = (image * (height * width))[:, None]
-    total = None
+    total: Optional[torch.Tensor] = None  # noqa: UP045
     for column, row, weight in (
         (x0, y0, (1 - right) * (1 - down)),
         (x1, y0, right * (1 - down)),
         (x0, y1, (1 - right) * down),
         (x1, y1, right * down),
     ):
-        corner = features.index_select(0, (first + row * width + column).flatten()).view(*x.shape, -1)
+        corner = features.index_select(0, (first + row * width + column).flatten())
+        corner = corner.view(x.shape[0], x.shape[1], features.shape[1])
         part = corner * (weight * inside)[..., None].to(features.dtype)
         total = part if total is None else total + part
+    assert total is not None  # four corners
     return total
 
 
@@ -107,7 +120,7 @@ class ROIAlignRotated(nn.Module):
     def forward(self, input, rois):
         """input: (N, C, H, W). rois: (R, 6): index of the image, centre, width, height, degrees."""
         assert rois.dim() == 2 and rois.size(1) == 6, rois.shape
-        return roi_align_rotated(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio)
+        return roi_align_rotated(input, rois, _pair(self.output_size), self.spatial_scale, self.sampling_ratio)
 
     def __repr__(self):
         return (

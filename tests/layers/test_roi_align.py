@@ -73,3 +73,12 @@ class TestRotated:
         features = torch.rand(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
         roi = torch.tensor([[0, 3, 3, 4, 2, 30.0]])
         assert torch.autograd.gradcheck(lambda x: ROIAlignRotated((3, 3), 1.0, 0)(x, roi), (features,))
+
+    @pytest.mark.parametrize("output_size", [3, (2, 4)])
+    @pytest.mark.parametrize("sampling_ratio", [0, 2])
+    def test_scripts(self, output_size, sampling_ratio):
+        layer = ROIAlignRotated(output_size, 0.5, sampling_ratio)
+        scripted, features = torch.jit.script(layer), torch.rand(2, 3, 16, 16)
+        rois = torch.tensor([[0, 4, 4, 8, 2, 30], [1, 9, 9, 3, 17, -45], [1, 31, 31, 5, 5, 120.0]])
+        for chosen in (rois, rois[:0]):
+            assert torch.equal(scripted(features, chosen), layer(features, chosen))
