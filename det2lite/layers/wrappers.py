@@ -112,7 +112,8 @@ class Conv2d(torch.nn.Conv2d):
     def _folded(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias of convolution and norm in one; kept while no gradient is wanted and nothing changes."""
         norm, weight = self.norm, self.weight
-        if torch.jit.is_tracing():  # as operators on the parameters: constants would not follow to another device
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            # as operators on the parameters: constants would not follow to another device, or to other weights
             return fold_norm(weight, self.bias, *norm.scale_and_shift())
         if torch.is_grad_enabled() and weight.requires_grad:
             scale, shift = norm.scale_and_shift()  # (C,), (C,)

@@ -115,3 +115,14 @@ def test_every_level_of_a_zoo_model_has_a_stride():
     cfg = model_zoo.get_config("COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml")
     shape = build_backbone(cfg).output_shape()
     assert {name: (s.channels, s.stride) for name, s in shape.items()} == {f"p{i}": (256, 2**i) for i in range(2, 7)}
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_is_compiled_as_one_graph(trains, tiny_config):
+    cfg = tiny_config("MODEL.RESNETS.NORM", "FrozenBN", "MODEL.BACKBONE.FREEZE_AT", 2)
+    backbone = build_backbone(cfg)
+    x = torch.randn(1, 3, 64, 64)
+    compiled = torch.compile(backbone, backend="eager", fullgraph=True)  # raises where a graph would break
+    with torch.set_grad_enabled(trains):
+        for level, feature in compiled(x).items():
+            torch.testing.assert_close(feature, backbone(x)[level], rtol=1e-4, atol=1e-5)
