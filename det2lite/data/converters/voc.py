@@ -161,6 +161,8 @@ def read(job: VocJob) -> list[SourceImage]:
     root = read_xml(path)
     if root.tag != "annotation":
         raise BadValue(f"{path}: not an annotation of Pascal VOC: its root is <{root.tag}>, not <annotation>")
+    if root.find("object/polygon/pt") is not None and root.find("object/bndbox") is None:
+        raise BadValue(f"{path}: XML of the LabelMe of MIT, which is not read; give LabelMe's JSON, or CVAT's XML")
     stem = os.path.splitext(os.path.basename(path))[0]
     named = (root.findtext("filename") or "").strip()
     # a copied annotation often keeps the name of another image: the file's own name is surer where an image has it

@@ -13,7 +13,7 @@ from det2lite.data.preflight.check import check_box_layout
 from det2lite.data.preflight.content import Columns, Content, box_numbers, columns_of, file_name_of, hashable, number
 from det2lite.data.preflight.findings import Report
 from det2lite.data.preflight.keypoints import keypoint_counts
-from det2lite.data.preflight.masks import outline_of, polygon_points, rle_fault
+from det2lite.data.preflight.masks import BOX_OVERLAP, outline_of, overlap_with_outline, polygon_points, rle_fault
 from det2lite.data.preflight.pixels import name_here
 from det2lite.data.preflight.source import area_of
 from det2lite.data.preflight.structure import duplicate_rows
@@ -197,10 +197,14 @@ def _unusable(annotation: dict, columns: Columns, row: int, known: set) -> str |
 
 
 def _box_from_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> None:
-    """Gives an object whose box cannot be used the box around its mask, where that lies in the image."""
+    """Gives an object the box around its mask, where that lies in the image and its own box cannot be used.
+
+    A box beyond the image cannot, where clipping would not make it fit its mask: such as a single one of corners.
+    """
     box = np.array([box_numbers(annotation.get("bbox"))])
     faults = box_faults(box, size[None])
-    if not (np.isnan(box).any() or faults.negative[0] or faults.empty[0] or faults.outside[0]):
+    unusable = np.isnan(box).any() or faults.negative[0] or faults.empty[0] or faults.outside[0]
+    if not (unusable or faults.beyond[0]):
         return
     segmentation = annotation.get("segmentation")
     around = None
@@ -212,10 +216,21 @@ def _box_from_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> None:
         around = None if outline is None else np.concatenate([outline.box[:2], outline.box[2:] - outline.box[:2]])
     if around is None or (around[2:] <= 0).any() or overhang(around[None], size[None])[0] > EDGE:
         return
+    if (
+        not unusable
+        and overlap_with_outline(_clipped(box[0], size), (*around[:2], *(around[:2] + around[2:]))) >= BOX_OVERLAP
+    ):
+        return
     kind = "not-a-number" if np.isnan(box).any() else "box-outside" if faults.outside[0] else "negative-box"
-    kind = "empty-box" if faults.empty[0] else kind
+    kind = "empty-box" if faults.empty[0] else "box-beyond-edge" if faults.beyond[0] else kind
     annotation["bbox"] = around.tolist()
     result.tell("bbox taken from the mask", kind, annotation)
+
+
+def _clipped(box: np.ndarray, size: np.ndarray) -> list[float]:
+    """The part of a box (4,) XYWH that lies in an image of (width, height)."""
+    start, end = np.clip(box[:2], 0, size), np.clip(box[:2] + box[2:], 0, size)
+    return [*start.tolist(), *(end - start).tolist()]
 
 
 def _repair(annotation: dict, size: np.ndarray, result: Cleaned) -> str | None:

@@ -117,7 +117,7 @@ def _polygon_faults(
         )
         if beyond > EDGE:
             faults["polygon-outside"] = f"a polygon reaches {beyond:.1f} pixels beyond the image"
-        overlap = _overlap(box.tolist(), (x0, y0, x1, y1))
+        overlap = overlap_with_outline(box.tolist(), (x0, y0, x1, y1))
         if overlap < BOX_OVERLAP and not faults:
             around = f"[{x0:g}, {y0:g}, {x1 - x0:g}, {y1 - y0:g}]"
             faults["box-unlike-mask"] = f"bbox {annotation.get('bbox')}, but the polygons lie in {around}"
@@ -126,7 +126,7 @@ def _polygon_faults(
     return list(faults.items()), outline
 
 
-def _overlap(box: Sequence[float], outline: Sequence[float]) -> float:
+def overlap_with_outline(box: Sequence[float], outline: Sequence[float]) -> float:
     """IoU of an XYWH box with an XYXY box; 1 where it is not defined."""
     x, y, width, height = box
     if not (width > 0 and height > 0):

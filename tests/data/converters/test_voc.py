@@ -203,3 +203,10 @@ def test_a_stray_0_among_boxes_counted_from_1(voc, put):
     contents, report = convert(voc)
     assert boxes(contents["all"])[2] == ["b c.jpg", "dog", [-1, 3, 11, 17]]
     assert list(report.notes) == ["reaches beyond the image, kept so"]
+
+
+def test_the_labelme_of_mit_is_named(voc, put):
+    polygon = "<object><name>dog</name><polygon><pt><x>1</x><y>2</y></pt></polygon></object>"
+    put("Annotations/a.xml", f"<annotation><filename>a.jpg</filename>{polygon}</annotation>")
+    with pytest.raises(BadValue, match=r"a\.xml: XML of the LabelMe of MIT, which is not read"):
+        convert(voc)

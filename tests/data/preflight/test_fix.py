@@ -102,6 +102,24 @@ def test_numbers():
     assert planted.annotation_of(content, 22)["area"] == 14 * 20
 
 
+def test_a_box_that_clipping_leaves_unlike_its_mask_becomes_that_of_the_mask():
+    """One that only reaches too far is clipped."""
+    data = planted.content()
+    planted.annotation_of(data, 22).update(bbox=[44, 5, 58, 45])
+    planted.annotation_of(data, 21).update(
+        bbox=[24, 5, 13, 45], segmentation=[[24, 5, 37, 5, 37, 46, 24, 46]], area=533
+    )
+    result = cleaned(data)
+    content = result.content.as_dict()
+    assert planted.annotation_of(content, 22)["bbox"] == [44, 5, 14, 20]
+    assert planted.annotation_of(content, 21)["bbox"] == [24, 5, 13, 43]
+    assert [(c["annotation_id"], c["change"]) for c in result.changes] == [
+        (21, "bbox clipped to the image"),
+        (22, "bbox taken from the mask"),
+    ]
+    assert check_content(result.content, None).findings == []
+
+
 def test_one_file_under_two_ids():
     data = planted.content()
     data["images"][2]["file_name"] = "im 2.png"
