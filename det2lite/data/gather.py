@@ -113,18 +113,26 @@ def _class_counts(dataset_dicts: Sequence[dict], num_classes: int) -> np.ndarray
         if not len(labels) or 0 <= labels.min() <= labels.max() < num_classes:
             return np.bincount(labels, minlength=num_classes)
         dataset_dicts = rows
-    counts = np.zeros(num_classes, dtype=np.int64)
-    for sample in dataset_dicts:
-        annotations = sample.get("annotations", ())
-        classes = np.asarray([a["category_id"] for a in annotations if not a.get("iscrowd", 0)], dtype=int)
-        if len(classes) and (classes.min() < 0 or classes.max() >= num_classes):
-            wrong = classes[(classes < 0) | (classes >= num_classes)][0]
-            raise CategoryOutOfRange(
-                f"{sample.get('file_name', 'a sample')}: category_id {wrong} in a data set of {num_classes} "
-                "classes; category_id counts from 0 to the number of classes - 1"
-            )
-        counts += np.bincount(classes, minlength=num_classes)
-    return counts
+    of_samples = [sample.get("annotations", ()) for sample in dataset_dicts]
+    flat = [a["category_id"] for annotations in of_samples for a in annotations if not a.get("iscrowd", 0)]
+    labels = np.asarray(flat, dtype=int)
+    if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
+        raise _out_of_range(dataset_dicts, num_classes)
+    return np.bincount(labels, minlength=num_classes)
+
+
+def _out_of_range(dataset_dicts: Sequence[dict], num_classes: int) -> CategoryOutOfRange:
+    """What is said of the first annotation of a class that there is not."""
+    file_name, wrong = next(
+        (sample.get("file_name", "a sample"), annotation["category_id"])
+        for sample in dataset_dicts
+        for annotation in sample.get("annotations", ())
+        if not annotation.get("iscrowd", 0) and not 0 <= int(annotation["category_id"]) < num_classes
+    )
+    return CategoryOutOfRange(
+        f"{file_name}: category_id {wrong} in a data set of {num_classes} classes; category_id counts from 0 to the "
+        "number of classes - 1"
+    )
 
 
 def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequence[str]) -> None:
