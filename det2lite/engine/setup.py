@@ -149,29 +149,33 @@ def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwar
 def _log_config_file(path: str, logger: logging.Logger) -> None:
     if path and os.path.isfile(path):
         with open(path, encoding="utf-8", errors="replace") as file:
-            logger.info("Contents of config file %s:\n%s", path, _highlighted(file.read()))
+            text = file.read()
+        logger.info("Contents of config file %s:\n%s", path, _highlight(text, path) if sys.stdout.isatty() else text)
 
 
-def _highlighted(text: str) -> str:
-    """YAML coloured for a terminal, where pygments is at hand."""
-    if not sys.stdout.isatty():
-        return text
+def _highlight(code: str, filename: str) -> str:
+    """YAML, or Python by the file's ending, coloured for a terminal, where pygments is at hand."""
     try:
         from pygments import highlight
         from pygments.formatters import Terminal256Formatter
-        from pygments.lexers import YamlLexer
+        from pygments.lexers import Python3Lexer, YamlLexer
     except ImportError:
-        return text
-    return highlight(text, YamlLexer(), Terminal256Formatter(style="monokai"))
+        return code
+    lexer = Python3Lexer() if filename.endswith(".py") else YamlLexer()
+    return highlight(code, lexer, Terminal256Formatter(style="monokai"))
+
+
+def _try_get_key(cfg: Any, *keys: str, default: Any = None) -> Any:
+    """The value of the first of the dotted `keys` that `cfg` has."""
+    for key in keys:
+        node = cfg
+        for part in key.split("."):
+            node = node.get(part) if hasattr(node, "get") else getattr(node, part, None)
+        if node is not None:
+            return node
+    return default
 
 
 def _value(cfg: Any, *keys: str, default: Any) -> Any:
     """The first of the dotted `keys` that `cfg` has, at its top or under `train`."""
-    for key in keys:
-        for path in (key.split("."), ["train", *key.split(".")]):
-            node = cfg
-            for part in path:
-                node = node.get(part) if hasattr(node, "get") else getattr(node, part, None)
-            if node is not None:
-                return node
-    return default
+    return _try_get_key(cfg, *(place for key in keys for place in (key, f"train.{key}")), default=default)

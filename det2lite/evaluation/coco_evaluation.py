@@ -26,6 +26,7 @@ from det2lite.evaluation.coco_results import instances_to_coco_json
 from det2lite.evaluation.detections import Detections
 from det2lite.evaluation.evaluator import DatasetEvaluator
 from det2lite.evaluation.instances_evaluator import InstancesEvaluator
+from det2lite.evaluation.proposal_recall import _evaluate_box_proposals  # noqa: F401 - projects import it from here
 from det2lite.structures import Boxes, BoxMode, pairwise_iou
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue

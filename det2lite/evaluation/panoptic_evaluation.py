@@ -112,7 +112,7 @@ class COCOPanopticEvaluator(DatasetEvaluator):
                 with atomic_write(path) as file:
                     file.write(json.dumps(content))
             quality = _panoptic_quality(truth, content, truth_folder, folder, os.fspath(self._metadata.panoptic_json))
-        logger.info("Panoptic Evaluation Results:\n%s", _table(quality))
+        _print_panoptic_results(quality)
         results = {
             f"{name}{suffix}": _percent(quality[group][name.lower()])
             for group, suffix in _GROUPS.items()
@@ -177,6 +177,11 @@ def _numbered(content: dict, numbers: dict[Any, int]) -> dict:
 
 def _percent(share: float) -> float:
     return 100 * share if share >= 0 else float("nan")
+
+
+def _print_panoptic_results(pq_res: Mapping[str, Mapping[str, float]]) -> None:
+    """Logs pq, sq, rq (0..1) and n of All, Things and Stuff as a table."""
+    logger.info("Panoptic Evaluation Results:\n%s", _table(pq_res))
 
 
 def _table(quality: Mapping[str, Mapping[str, float]]) -> str:

@@ -3,7 +3,7 @@
 Structures are recognised by what they offer, because they live above this package.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,3 +141,33 @@ def distinct_segments(panoptic: np.ndarray, segments_info: list[dict] | None, me
         if segment >= 0:  # -1 is void
             segments.append({"id": int(segment), "category_id": category, "isthing": category in things})
     return segments
+
+
+class PanopticMasks:
+    """The segments of a panoptic map as masks (H, W) bool, each with its entry of `segments_info`, largest first.
+
+    panoptic_seg, segments_info: see `Visualizer.draw_panoptic_seg`.
+    """
+
+    def __init__(self, panoptic_seg: Any, segments_info: list[dict] | None, metadata: Any = None):
+        self._map = to_segment_map(panoptic_seg)
+        ids, counts = np.unique(self._map, return_counts=True)
+        areas = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+        present = [s for s in distinct_segments(self._map, segments_info, metadata) if s["id"] in areas]
+        self._segments = sorted(present, key=lambda segment: -areas[segment["id"]])
+
+    def non_empty_mask(self) -> np.ndarray:
+        """(H, W) uint8: 1 where there is a segment."""
+        return np.isin(self._map, [segment["id"] for segment in self._segments]).astype(np.uint8)
+
+    def semantic_masks(self) -> Iterator[tuple[np.ndarray, dict]]:
+        """Those of stuff."""
+        return self._masks(things=False)
+
+    def instance_masks(self) -> Iterator[tuple[np.ndarray, dict]]:
+        """Those of things."""
+        return self._masks(things=True)
+
+    def _masks(self, things: bool) -> Iterator[tuple[np.ndarray, dict]]:
+        chosen = [segment for segment in self._segments if bool(segment.get("isthing", True)) == things]
+        return ((self._map == segment["id"], segment) for segment in chosen)

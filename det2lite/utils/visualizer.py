@@ -9,6 +9,7 @@ from det2lite.utils.colormap import jitter, palette_color, random_color
 from det2lite.utils.errors import BadValue, MissingFile
 from det2lite.utils.vis_image import VisImage
 from det2lite.utils.vis_inputs import (
+    PanopticMasks,
     annotation_boxes,
     annotation_keypoints,
     as_array,
@@ -22,7 +23,8 @@ from det2lite.utils.vis_mask import GenericMask
 
 __all__ = ["ColorMode", "GenericMask", "VisImage", "Visualizer", "random_color"]
 
-_create_text_labels = text_labels  # projects import this name
+_create_text_labels = text_labels  # projects import these names
+_PanopticPrediction = PanopticMasks
 
 OFF_WHITE = (1.0, 1.0, 240.0 / 255)
 INSTANCE_ALPHA = {"IMAGE": 0.5, "SEGMENTATION": 0.8, "IMAGE_BW": 0.3}

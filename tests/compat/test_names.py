@@ -21,7 +21,11 @@ NAMES = {
     "data.transforms.augmentation": "_transform_to_aug",
     "data.transforms.transform": "HFlip_rotated_box Resize_rotated_box",
     "engine.launch": "_find_free_port",
-    "evaluation.coco_evaluation": "_evaluate_predictions_on_coco COCOeval_opt COCOevalMaxDets",
+    "engine.defaults": "_highlight _try_get_key",
+    "evaluation.coco_evaluation": (
+        "_evaluate_predictions_on_coco _evaluate_box_proposals COCOeval_opt COCOevalMaxDets"
+    ),
+    "evaluation.panoptic_evaluation": "_print_panoptic_results",
     "evaluation.pascal_voc_evaluation": "voc_eval voc_ap parse_rec",
     "evaluation.rotated_coco_evaluation": "RotatedCOCOeval",
     "layers": "check_if_dynamo_compiling",
@@ -39,6 +43,7 @@ NAMES = {
     "utils.logger": "_log_api_usage",
     "utils.registry": "_convert_target_to_string",
     "utils.testing": "skipIfOnCPUCI",
+    "utils.visualizer": "_PanopticPrediction _create_text_labels",
 }
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from det2lite.config import get_cfg
 from det2lite.engine import create_ddp_model, default_setup, default_writers
+from det2lite.engine.defaults import _highlight, _try_get_key
 from det2lite.engine.setup import check_device_count, make_output_dir
 from det2lite.utils import comm
 from det2lite.utils.errors import BadValue, UserError
@@ -104,3 +105,14 @@ def test_default_writers(tmp_path):
 def test_one_process_needs_no_wrapping():
     model = torch.nn.Linear(1, 1)
     assert create_ddp_model(model, broadcast_buffers=False) is model
+
+
+def test_small_parts_that_projects_import():
+    cfg = get_cfg()
+    cfg.OUTPUT_DIR = "runs"
+    assert _try_get_key(cfg, "output_dir", "OUTPUT_DIR") == "runs" and _try_get_key(cfg, "MODEL.DEVICE") == "auto"
+    nested = {"train": {"output_dir": "there"}}
+    assert _try_get_key(nested, "OUTPUT_DIR", "train.output_dir") == "there"
+    assert _try_get_key(nested, "output_dir", "train.output_dir.name", default=3) == 3
+    for name in ("a.yaml", "a.py"):
+        assert "SEED" in _highlight("SEED: 1\n", name)

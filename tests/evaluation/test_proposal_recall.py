@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from det2lite.evaluation.coco_evaluation import _evaluate_box_proposals
 from det2lite.evaluation.coco_ground_truth import CocoGroundTruth
 from det2lite.evaluation.proposal_recall import box_proposal_recall
 from det2lite.structures import Boxes, Instances
@@ -57,3 +58,13 @@ def test_nothing_to_find_and_nothing_found():
     assert math.isnan(box_proposal_recall(proposals([[0, 0, 10, 10]]), truth([[0, 0, 10, 10]], crowd=True)).ar)
     assert math.isnan(box_proposal_recall([], truth([])).ar)
     assert box_proposal_recall(proposals([]), truth([[0, 0, 10, 10]])).num_objects == 0
+
+
+def test_as_projects_call_it():
+    found = proposals([[0, 0, 10, 10], [100, 100, 162, 200]])
+    objects = truth([[0, 0, 10, 10], [100, 100, 100, 100]])
+    recall = _evaluate_box_proposals(found, objects)
+    assert float(recall["ar"]) == pytest.approx(0.65) and recall["num_pos"] == 2
+    assert recall["gt_overlaps"].tolist() == pytest.approx([0.62, 1.0]) and len(recall["thresholds"]) == 10
+    recall = _evaluate_box_proposals(found, objects, thresholds=torch.tensor([0.6, 0.7]), area="96-128", limit=10)
+    assert recall["recalls"].tolist() == [1.0, 0.0] and recall["num_pos"] == 1

@@ -8,7 +8,7 @@ from PIL import Image
 from det2lite.structures import BitMasks, Boxes, BoxMode, Instances, Keypoints, PolygonMasks, RotatedBoxes
 from det2lite.utils.errors import BadValue, MissingFile
 from det2lite.utils.vis_inputs import text_labels
-from det2lite.utils.visualizer import ColorMode, Visualizer
+from det2lite.utils.visualizer import ColorMode, Visualizer, _PanopticPrediction
 
 H, W = 100, 120
 BOXES = np.array([[10.0, 10, 50, 60], [60, 20, 110, 90]])
@@ -286,3 +286,15 @@ def test_tiny_images(size):
     visualizer.draw_sem_seg(np.zeros(size), area_threshold=0)
     visualizer.draw_panoptic_seg(np.ones(size), [{"id": 1, "category_id": 0, "isthing": True}], area_threshold=0)
     assert visualizer.get_output().get_image().shape == (*size, 3)
+
+
+def test_segments_of_a_panoptic_map_as_masks():
+    ids = torch.tensor([[1, 1, 2, 0], [1, 3, 2, 2]])
+    entries = [{"id": 2, "isthing": True}, {"id": 3, "isthing": True}, {"id": 1, "isthing": False}, {"id": 9}]
+    segments = _PanopticPrediction(ids, entries)
+    assert segments.non_empty_mask().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    ((stuff, entry),) = segments.semantic_masks()
+    assert entry is entries[2] and stuff.tolist() == (ids == 1).tolist()
+    assert [entry["id"] for _, entry in segments.instance_masks()] == [2, 3]  # by size; 9 is nowhere
+    divided = _PanopticPrediction(ids + 2000, None, SimpleNamespace(label_divisor=1000))
+    assert [entry["category_id"] for _, entry in divided.semantic_masks()] == [2] * 4
