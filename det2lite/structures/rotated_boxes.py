@@ -109,14 +109,14 @@ class RotatedBoxes(Boxes):
         self.tensor[:, 3] *= torch.sqrt((scale_x * sin) ** 2 + (scale_y * cos) ** 2)
         self.tensor[:, 4] = torch.atan2(scale_x * sin, scale_y * cos) * (180 / math.pi)
 
-    @classmethod
-    def cat(cls, boxes_list: List["RotatedBoxes"]) -> "RotatedBoxes":  # noqa: UP006
+    @staticmethod
+    def cat(boxes_list: List["RotatedBoxes"]) -> "RotatedBoxes":  # noqa: UP006
         """All boxes of a list in one; none of an empty list."""
-        assert isinstance(boxes_list, (list, tuple))
+        assert isinstance(boxes_list, (list, tuple)), "cat takes a list of RotatedBoxes"
         if len(boxes_list) == 0:
-            return cls(torch.empty(0))
-        assert all(isinstance(boxes, RotatedBoxes) for boxes in boxes_list)
-        return cls(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
+            return RotatedBoxes(torch.empty(0))
+        assert all([isinstance(boxes, RotatedBoxes) for boxes in boxes_list]), "cat takes a list of RotatedBoxes"
+        return RotatedBoxes(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
 
 def pairwise_iou(boxes1: RotatedBoxes, boxes2: RotatedBoxes) -> torch.Tensor:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from det2lite.layers import ROIAlign, ROIAlignRotated
+from det2lite.layers.roi_align_rotated import roi_align_rotated
 
 
 def ramp(height=5, width=5):
@@ -73,6 +74,24 @@ class TestRotated:
         features = torch.rand(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
         roi = torch.tensor([[0, 3, 3, 4, 2, 30.0]])
         assert torch.autograd.gradcheck(lambda x: ROIAlignRotated((3, 3), 1.0, 0)(x, roi), (features,))
+
+    def test_large_boxes_read_only_what_is_inside(self):
+        torch.manual_seed(0)
+        features = torch.rand(2, 3, 20, 24, dtype=torch.float64, requires_grad=True)
+        rois = torch.tensor([[0, 40, 40, 300, 200, 33.0], [1, 10, 70, 30, 260, -70], [1, 0, 0, 90, 90, 0]])
+        want = roi_align_rotated(features, rois, (7, 5), 0.25, 0)
+        (want_gradient,) = torch.autograd.grad((want**2).sum(), features)
+        for chunk_values in (1, 1000, 10000):  # of one box 10,000 to 200,000
+            got = roi_align_rotated(features, rois, (7, 5), 0.25, 0, chunk_values)
+            torch.testing.assert_close(got, want)
+            torch.testing.assert_close(torch.autograd.grad((got**2).sum(), features)[0], want_gradient)
+
+    def test_a_box_far_larger_than_the_map_takes_little_memory(self):
+        ones = torch.ones(1, 256, 16, 16)  # values of all its points: 64 GB
+        pooled = ROIAlignRotated((7, 7), 0.25, 0)(ones, torch.tensor([[0, 32, 32, 16000, 16000, 0.0]]))
+        # 18 x 18 of its 4004 x 4004 points, from one cell before the map to one behind it, are in the middle of 7 x 7
+        assert pooled[0, :, 3, 3].unique().item() == pytest.approx((18 / (4004 / 7)) ** 2)
+        assert pooled.count_nonzero() == 256
 
     @pytest.mark.parametrize("output_size", [3, (2, 4)])
     @pytest.mark.parametrize("sampling_ratio", [0, 2])

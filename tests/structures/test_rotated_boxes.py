@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from det2lite.structures import Boxes, RotatedBoxes, pairwise_iou, pairwise_iou_rotated
+from det2lite.export.torchscript_patch import patch_instances
+from det2lite.structures import Boxes, Instances, RotatedBoxes, pairwise_iou, pairwise_iou_rotated
 from det2lite.structures.rotated_iou import matched_iou_rotated
 
 
@@ -125,6 +126,17 @@ def test_scripted_boxes_have_length_and_device():
         return len(boxes), boxes.device
 
     assert torch.jit.script(count)(torch.rand(3, 5)) == (3, torch.device("cpu"))
+
+
+def test_scripted_instances_of_rotated_boxes():
+    def double(x: Instances):
+        both = x.cat([x, x])
+        return both, RotatedBoxes.cat([both.pred_boxes, x.pred_boxes]).tensor
+
+    with patch_instances({"pred_boxes": RotatedBoxes}) as typed:
+        boxes = torch.rand(3, 5)
+        both, three_times = torch.jit.script(double)(typed((9, 9), pred_boxes=RotatedBoxes(boxes)))
+        assert len(both) == 6 and torch.equal(three_times, boxes.repeat(3, 1))
 
 
 def test_clip_leaves_turned_boxes():
