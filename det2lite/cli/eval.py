@@ -75,9 +75,13 @@ def check_flags(args: argparse.Namespace) -> None:
         if args.num_gpus * args.num_machines > 1:
             raise BadValue("--show is for one process; give --show-dir DIR, or --num-gpus 1")
         require_display("give --show-dir DIR to write pictures instead")
-    if not args.overwrite:
-        for flag, path in (("--out", args.out), ("--output", args.output), ("--show-dir", args.show_dir)):
-            if path and os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+    from det2lite.data.converters.output import require_writable
+
+    for flag, path in (("--out", args.out), ("--output", args.output), ("--show-dir", args.show_dir)):
+        if path:
+            # of a folder that is there, what matters is whether files can be put into it
+            require_writable(os.path.join(path, "file") if os.path.isdir(path) else path, f"another {flag}")
+            if not args.overwrite and os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
                 raise BadValue(f"{flag} {path} is there already: give --overwrite to replace it, or another name")
 
 

@@ -56,13 +56,16 @@ def _leads_into(path: str, folder: str) -> bool:
     return is_below(os.path.realpath(path), os.path.realpath(folder))
 
 
-def require_writable(path: str) -> None:
-    """Raises `BadValue` where nothing can be written at `path`, before anything is read, which takes long."""
+def require_writable(path: str, other: str = "another --output") -> None:
+    """Raises `BadValue` where nothing can be written at `path`, before anything is read, which takes long.
+
+    other: what the message tells to give.
+    """
     above = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):
-        raise BadValue(f"{path}: cannot be written ({above} is no folder that one may write to); give another --output")
+        raise BadValue(f"{path}: cannot be written ({above} is no folder that one may write to); give {other}")
 
 
 def write_jsons(contents: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ def _save_figure(figure: Any, path: str) -> None:
 
 def _refuse_what_is_there(output_dir: str | None, files: Sequence[str | None], overwrite: bool) -> None:
     for path in filter(None, [output_dir and os.path.join(output_dir, "1.jpg"), *files]):
-        require_writable(path)
+        require_writable(path, "another place")
     if overwrite:
         return
     if output_dir and os.path.isdir(output_dir) and names_in(output_dir):

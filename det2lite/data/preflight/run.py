@@ -74,7 +74,7 @@ def _copy_paths(sources: list[Source], output: str) -> dict[str, str]:
 def _refuse_what_is_there(sources: list[Source], paths: list[str | None], overwrite: bool) -> None:
     originals = [source.json_file for source in sources if source.json_file]
     for path in filter(None, paths):
-        require_writable(path)
+        require_writable(path, "another place")
         if any(os.path.exists(path) and os.path.samefile(path, original) for original in originals):
             raise BadValue(f"{path} is the original, which is never changed; choose another place")
         if os.path.exists(path) and not overwrite:
