@@ -79,7 +79,8 @@ def main() -> None:
     found = {precision: [] for precision in PRECISIONS}
     folder = tempfile.mkdtemp(prefix="precision_data_")
     draw_test_set(args.package, folder, args.test_images)
-    for seed in range(args.first_seed, args.first_seed + args.seeds):  # by turns, so that a run that is stopped has compared something
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        # by turns, so that a run that is stopped has compared something
         for precision, mixed in PRECISIONS.items():
             found[precision].append(train(args.package, args.config, seed, mixed, args.iterations, args.opts))
             print(f"seed {seed}, {precision}: {found[precision][-1]}", flush=True)

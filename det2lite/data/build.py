@@ -35,7 +35,7 @@ from det2lite.data.train_loader import QuietLoader, SeededBatchSampler, StreamLo
 from det2lite.utils import comm
 from det2lite.utils.device import resolve_device
 from det2lite.utils.env import seed_all_rng
-from det2lite.utils.errors import BadValue, UnknownName, close_names
+from det2lite.utils.errors import BadValue, close_names
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -
     if sampler is None and not isinstance(dataset, IterableDataset):
         name = cfg.DATALOADER.SAMPLER_TRAIN
         if name not in _TRAIN_SAMPLERS:
-            raise UnknownName(f"DATALOADER.SAMPLER_TRAIN: no sampler {name!r}{close_names(name, _TRAIN_SAMPLERS)}")
+            raise BadValue(f"DATALOADER.SAMPLER_TRAIN: no sampler {name!r}{close_names(name, _TRAIN_SAMPLERS)}")
         logger.info("training samples are drawn by %s", name)
         sampler = _TRAIN_SAMPLERS[name](cfg, dataset)
     return {

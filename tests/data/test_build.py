@@ -19,7 +19,7 @@ from det2lite.data.common import DatasetFromList, ToIterableDataset
 from det2lite.data.samplers import InferenceSampler, RandomSubsetTrainingSampler, TrainingSampler
 from det2lite.data.seeding import SampleIndex, mix_seed, seeded
 from det2lite.structures import BoxMode
-from det2lite.utils.errors import BadValue, UnknownName
+from det2lite.utils.errors import BadValue
 
 
 def sample(i):
@@ -296,7 +296,7 @@ def test_samplers_from_a_config(register):
     assert take(loader, 3) == take(loader, 3)
     loader = build_detection_train_loader(config(SAMPLER_TRAIN="RandomSubsetTrainingSampler"), mapper=augment)
     assert isinstance(loader.batch_sampler.sampler, RandomSubsetTrainingSampler)
-    with pytest.raises(UnknownName, match="did you mean 'TrainingSampler'"):
+    with pytest.raises(BadValue, match="did you mean 'TrainingSampler'"):
         build_detection_train_loader(config(SAMPLER_TRAIN="TrainngSampler"), mapper=augment)
 
 
