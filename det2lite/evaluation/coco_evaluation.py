@@ -147,9 +147,20 @@ class COCOEvaluator(InstancesEvaluator):
             logger.warning("No predictions from the model!")
         logger.info("Evaluating predictions with %s ...", "hotcoco" if self._use_fast_impl else "pycocotools")
         for task in sorted(tasks):
+            self._warn_of_missing_truth(task)
             scores = self._scores(results, task, img_ids)
             logger.info("COCO protocol for %s:\n%s", task, "\n".join(summary_lines(scores)))
             self._results[task] = self._derive_results(scores, task)
+
+    def _warn_of_missing_truth(self, task: str) -> None:
+        key = {"segm": "segmentation", "keypoints": "keypoints"}.get(task)
+        annotations = self._ground_truth.dataset["annotations"]
+        if key and annotations and not any(annotation.get(key) for annotation in annotations):
+            logger.warning(
+                "%s: no annotation has a %r, so the AP of %s says nothing of the model; evaluate other tasks alone "
+                "(COCOEvaluator's `tasks`, --eval of det2lite eval)",
+                *(self._ground_truth.name, key, task),
+            )
 
     def _scores(self, results: list[dict] | Detections, task: str, img_ids: Sequence[Any] | None) -> CocoScores:
         limits = None if self._max_dets_per_image is None else [1, 10, self._max_dets_per_image]

@@ -147,6 +147,18 @@ def test_images_without_annotations(register, caplog):
     assert results.keys() == {"bbox", "segm"} and all(math.isnan(v) for v in results["bbox"].values())
 
 
+def test_masks_that_the_data_set_has_not(register, caplog):
+    dataset = content()
+    for entry in dataset["annotations"]:
+        del entry["segmentation"]
+    register(dataset)
+    run(COCOEvaluator(NAME), *[detections([HIT], [0], masks=True)] * 2)
+    assert caplog.text.count("no annotation has a 'segmentation'") == 1
+    caplog.clear()
+    run(COCOEvaluator(NAME), *[detections([HIT], [0])] * 2)
+    assert "no annotation has" not in caplog.text
+
+
 def test_a_test_set_without_annotations_is_only_saved(register, tmp_path):
     dataset = content()
     del dataset["annotations"]
