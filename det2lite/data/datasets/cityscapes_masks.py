@@ -68,13 +68,14 @@ def _visible_part(painted: np.ndarray, number: int) -> shapely.Geometry:
 
 
 def _polygon_instance(visible: shapely.Geometry, instance_class: int, is_crowd: bool) -> dict[str, Any]:
-    """Masks have outlines only: holes are filled."""
-    pieces = [piece for piece in getattr(visible, "geoms", [visible]) if isinstance(piece, shapely.Polygon)]
+    """Masks have outlines only: holes are filled, and lines, left of polygons that touch themselves, are left out."""
+    parts = shapely.get_parts(shapely.get_parts(visible))  # a collection holds a number of polygons as one entry
+    pieces = [piece for piece in parts if isinstance(piece, shapely.Polygon)]
     return {
         "iscrowd": is_crowd,
         "category_id": instance_class,
         "segmentation": [shapely.get_coordinates(piece.exterior).reshape(-1).tolist() for piece in pieces],
-        "bbox": visible.bounds,
+        "bbox": tuple(shapely.total_bounds(pieces).tolist()),
         "bbox_mode": BoxMode.XYXY_ABS,
     }
 

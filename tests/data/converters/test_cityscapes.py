@@ -53,3 +53,14 @@ def test_polygons(folder, put):
         [5.5, 5.5, 4, 2], 0, [0.5, 0.5, 4, 4], 1,
     )  # fmt: skip
     assert first["area"] == 8 and report.skipped["polygon painted over entirely"].count == 1
+
+
+def test_a_polygon_that_runs_back_on_itself_keeps_its_mask(folder, put):
+    """Two squares with a line between them, that is gone along twice: both are kept, the line's end is not."""
+    outline = [[0, 0], [2, 0], [2, 2], [6, 2], [6, 5], [8, 5], [11, 5], [8, 5], [8, 2], [2, 2], [0, 2]]
+    objects = [{"label": "car", "polygon": outline}]
+    put(f"gtFine/val/{STEM}_gtFine_polygons.json", {"imgHeight": 8, "imgWidth": 12, "objects": objects})
+    contents, report = read_as_coco(recognise_layout(folder))
+    (car,) = contents["val"].content["annotations"]
+    assert len(car["segmentation"]) == 2 and car["area"] == 2 * 2 + 2 * 3
+    assert car["bbox"] == [0.5, 0.5, 8, 5] and not report.notes
