@@ -84,6 +84,7 @@ def by_turns_apart(prepared_by: dict[str, tuple], rounds: int) -> dict[str, Meas
             process.start()
             theirs.close()
             workers[name] = process, ours
+            ours.recv()  # ready: nobody prepares while another is timed
         for _ in range(rounds):
             for name, (_process, pipe) in workers.items():
                 pipe.send(True)
@@ -101,6 +102,7 @@ def by_turns_apart(prepared_by: dict[str, tuple], rounds: int) -> dict[str, Meas
 
 def _serve(pipe: Any, function: Callable, arguments: tuple) -> None:
     job = function(*arguments)
+    pipe.send("ready")
     while True:
         try:
             pipe.recv()
