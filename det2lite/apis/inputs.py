@@ -3,7 +3,6 @@
 import http.client
 import io
 import os
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Sequence
@@ -14,8 +13,8 @@ import torch
 from PIL import Image
 
 from det2lite.data.image_io import BadImage, convert_PIL_to_numpy, decode_image, read_image, turn_upright
-from det2lite.utils.errors import BadValue, MissingFile
-from det2lite.utils.file_io import download_remedy
+from det2lite.utils.errors import BadValue
+from det2lite.utils.file_io import cannot_download
 
 MAX_DOWNLOAD = 256 << 20  # bytes of one image
 TIMEOUT = 30  # seconds that a server may be silent
@@ -89,11 +88,8 @@ def _download(address: str) -> bytes:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             content = response.read(MAX_DOWNLOAD + 1)
-    except urllib.error.HTTPError as error:
-        raise MissingFile(f"cannot download {address}: {error.code} {error.reason}; check the address") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
-        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-        raise MissingFile(f"cannot download {address}: {reason}; {download_remedy(reason)}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and HTTPError are OSErrors
+        raise cannot_download(address, error) from error
     if len(content) > MAX_DOWNLOAD:
         raise BadImage(f"{address} is larger than {MAX_DOWNLOAD >> 20} MiB; download it yourself if you trust it")
     return content

@@ -45,7 +45,7 @@ class _WebHandler(HTTPURLHandler):
         try:
             local = super()._get_local_path(path, force=force, cache_dir=cache_dir, **kwargs)
         except (OSError, EOFError, http.client.HTTPException) as error:  # URLError is an OSError
-            raise _cannot_download(path, error) from error
+            raise cannot_download(path, error) from error
         try:
             check_name(local, source=path)
         except BadValue:
@@ -65,21 +65,19 @@ def _in_local_zoo(url: str) -> str | None:
     return path if os.path.isfile(path) else None
 
 
-def download_remedy(reason: object) -> str:
-    """What to do about a download that failed. reason: the error, or its text."""
-    if "CERTIFICATE_VERIFY_FAILED" in str(reason):
-        return "if you trust that server, set SSL_CERT_FILE to the file of certificates that vouches for it"
-    return "check the address and the connection"
-
-
-def _cannot_download(url: str, error: Exception) -> MissingFile:
-    reason = str(getattr(error, "reason", error)) or type(error).__name__  # URLError's text is its repr
-    reason = reason.splitlines()[0]
+def cannot_download(url: str, error: Exception) -> MissingFile:
+    """The error that says why a download failed with `error`, and what to do."""
+    reason = getattr(error, "reason", error)  # URLError's text is its repr
+    reason = " ".join(str(reason).split()) or type(error).__name__
+    code = getattr(error, "code", None)  # of HTTPError
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        remedy = "if you trust that server, set SSL_CERT_FILE to the file of certificates that vouches for it"
+    else:
+        remedy = "check the address" if code else "check the address and the connection"
     relative = _relative_to_zoo(url)
     place = f"put it at ${MODEL_ZOO_ENV}/{relative}" if relative else "give its path instead"
-    return MissingFile(
-        f"cannot download {url} ({reason}); {download_remedy(reason)}, or fetch the file on another machine and {place}"
-    )
+    why = f"{code} {reason}" if code else reason
+    return MissingFile(f"cannot download {url} ({why}); {remedy}, or fetch the file on another machine and {place}")
 
 
 class _ZooHandler(PathHandler):

@@ -8,7 +8,7 @@ import numpy as np
 
 from det2lite.utils.colormap import PALETTE_SIZE, palette_color, random_color, random_colors
 from det2lite.utils.vis_image import VisImage
-from det2lite.utils.vis_inputs import as_array, distinct_segments, text_labels, to_boxes, to_masks, to_segment_map
+from det2lite.utils.vis_inputs import PanopticMasks, as_array, text_labels, to_boxes, to_masks
 from det2lite.utils.visualizer import ColorMode, Visualizer
 
 __all__ = ["ColorMode", "VideoVisualizer", "Visualizer", "random_color", "random_colors"]
@@ -87,15 +87,14 @@ class VideoVisualizer:
         alpha: float = 0.5,
     ) -> VisImage:
         """A panoptic map (H, W) over a frame (H, W, 3) RGB; things keep their colours, stuff has its class' colour."""
-        panoptic = to_segment_map(panoptic_seg)
-        segments_info = distinct_segments(panoptic, segments_info, self.metadata)
-        things = [segment for segment in segments_info if segment.get("isthing", True)]
-        masks = to_masks([panoptic == segment["id"] for segment in things], *panoptic.shape)
+        segments = PanopticMasks(panoptic_seg, segments_info, self.metadata)
+        things = [*segments.instance_masks()]
+        masks = to_masks([mask for mask, _ in things], *frame.shape[:2])
         boxes, rles = _boxes_and_rles({}, masks, len(things))
-        colors = self._follow([int(segment["category_id"]) for segment in things], boxes, rles)
+        colors = self._follow([int(segment["category_id"]) for _, segment in things], boxes, rles)
         visualizer = Visualizer(frame, self.metadata, instance_mode=self._instance_mode)
-        thing_colors = {segment["id"]: color for segment, color in zip(things, colors, strict=True)}
-        return visualizer.draw_segments(panoptic, segments_info, area_threshold, alpha, thing_colors=thing_colors)
+        thing_colors = {segment["id"]: color for (_, segment), color in zip(things, colors, strict=True)}
+        return visualizer.draw_segments(segments, area_threshold, alpha, thing_colors=thing_colors)
 
     def _settled(self, predictions: Any) -> Any:
         """Without the objects that a tracker has seen for too short a time."""

@@ -13,7 +13,6 @@ from det2lite.utils.vis_inputs import (
     annotation_boxes,
     annotation_keypoints,
     as_array,
-    distinct_segments,
     text_labels,
     to_masks,
     to_segment_map,
@@ -113,40 +112,31 @@ class Visualizer(InstanceDrawing):
 
         Without `segments_info` an id is `category * label_divisor + instance` and -1 is void.
         """
-        panoptic = to_segment_map(panoptic_seg)
-        return self.draw_segments(
-            panoptic, distinct_segments(panoptic, segments_info, self.metadata), area_threshold, alpha
-        )
+        return self.draw_segments(PanopticMasks(panoptic_seg, segments_info, self.metadata), area_threshold, alpha)
 
     def draw_segments(
         self,
-        panoptic: np.ndarray,
-        segments_info: list[dict],
+        segments: PanopticMasks,
         area_threshold: float | None,
         alpha: float,
         *,
         thing_colors: dict[int, tuple[float, ...]] | None = None,
     ) -> VisImage:
-        """Segments of a map of ids (H, W), stuff below things. `thing_colors`: RGB in [0, 1] by segment id."""
+        """Stuff below things. `thing_colors`: RGB in [0, 1] by segment id."""
         if self._instance_mode == ColorMode.IMAGE_BW:
-            shown = np.isin(panoptic, [segment["id"] for segment in segments_info])
-            self.output.reset_image(self._grey_outside([GenericMask(shown, *panoptic.shape)]))
-        stuff, things = [], []
-        for segment in segments_info:
-            mask = panoptic == segment["id"]
-            kind = "thing" if segment.get("isthing", True) else "stuff"
-            category = int(segment["category_id"])
-            scores = [segment["score"]] if "score" in segment else None
-            crowd = [segment.get("iscrowd", 0)]
-            (label,) = text_labels([category], scores, self._names(kind), crowd)
-            color = (thing_colors or {}).get(segment["id"]) if kind == "thing" else None
-            if color is None:
-                color = self._class_color(kind, category, jittering=kind == "thing")
-            entry = (mask, color, label)
-            (things if kind == "thing" else stuff).append(entry)
-        for group in (stuff, things):
-            group.sort(key=lambda entry: -int(entry[0].sum()))
-        return self._draw_segments([*stuff, *things], area_threshold, alpha, edge_color=OFF_WHITE)
+            shown = segments.non_empty_mask()
+            self.output.reset_image(self._grey_outside([GenericMask(shown, *shown.shape)]))
+        entries = []
+        for kind, masks in (("stuff", segments.semantic_masks()), ("thing", segments.instance_masks())):
+            for mask, segment in masks:
+                category = int(segment["category_id"])
+                scores = [segment["score"]] if "score" in segment else None
+                (label,) = text_labels([category], scores, self._names(kind), [segment.get("iscrowd", 0)])
+                color = (thing_colors or {}).get(segment["id"]) if kind == "thing" else None
+                if color is None:
+                    color = self._class_color(kind, category, jittering=kind == "thing")
+                entries.append((mask, color, label))
+        return self._draw_segments(entries, area_threshold, alpha, edge_color=OFF_WHITE)
 
     def draw_panoptic_seg_predictions(
         self,

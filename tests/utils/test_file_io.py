@@ -1,12 +1,14 @@
 import hashlib
 import os
+import ssl
 import stat
+import urllib.error
 
 import pytest
 
 from det2lite.utils import file_io
 from det2lite.utils.errors import BadValue, MissingFile, UnknownName
-from det2lite.utils.file_io import PathManager, atomic_write, download_remedy
+from det2lite.utils.file_io import PathManager, atomic_write, cannot_download
 
 
 @pytest.fixture
@@ -53,7 +55,10 @@ def test_what_is_not_local_is_downloaded_once(zoo, tmp_path):
 def test_failures_name_the_remedy(zoo):
     with pytest.raises(MissingFile, match=r"http://host/nowhere.*no route.*connection.*give its path"):
         PathManager.get_local_path("http://host/nowhere")
-    assert "set SSL_CERT_FILE" in download_remedy("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    untrusted = ssl.SSLCertVerificationError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    assert "set SSL_CERT_FILE" in str(cannot_download("https://host/a", urllib.error.URLError(untrusted)))
+    missing = urllib.error.HTTPError("http://host/a", 404, "Not Found", {}, None)
+    assert "a (404 Not Found); check the address, or" in str(cannot_download("http://host/a", missing))
     remedy = r"cannot download https://dl.*/detectron2/nowhere/a.pkl .* put it at \$DET2LITE_MODEL_ZOO/nowhere/a.pkl"
     with pytest.raises(MissingFile, match=remedy):
         PathManager.open("detectron2://nowhere/a.pkl")

@@ -216,10 +216,8 @@ def _box_from_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> None:
         around = None if outline is None else np.concatenate([outline.box[:2], outline.box[2:] - outline.box[:2]])
     if around is None or (around[2:] <= 0).any() or overhang(around[None], size[None])[0] > EDGE:
         return
-    if (
-        not unusable
-        and overlap_with_outline(_clipped(box[0], size), (*around[:2], *(around[:2] + around[2:]))) >= BOX_OVERLAP
-    ):
+    around_sides = (*around[:2], *(around[:2] + around[2:]))
+    if not unusable and overlap_with_outline(_clipped(box[0], size).tolist(), around_sides) >= BOX_OVERLAP:
         return
     kind = "not-a-number" if np.isnan(box).any() else "box-outside" if faults.outside[0] else "negative-box"
     kind = "empty-box" if faults.empty[0] else "box-beyond-edge" if faults.beyond[0] else kind
@@ -227,26 +225,25 @@ def _box_from_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> None:
     result.tell("bbox taken from the mask", kind, annotation)
 
 
-def _clipped(box: np.ndarray, size: np.ndarray) -> list[float]:
-    """The part of a box (4,) XYWH that lies in an image of (width, height)."""
+def _clipped(box: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The part (4,) XYWH of a box (4,) XYWH that lies in an image of (width, height); no size where none does."""
     start, end = np.clip(box[:2], 0, size), np.clip(box[:2] + box[2:], 0, size)
-    return [*start.tolist(), *(end - start).tolist()]
+    return np.concatenate([start, end - start])
 
 
 def _repair(annotation: dict, size: np.ndarray, result: Cleaned) -> str | None:
     """Clips the box. Returns why the annotation cannot be kept, or None."""
     annotation["bbox"] = [number(value) for value in annotation["bbox"]]
-    x, y, width, height = annotation["bbox"]
-    if min(width, height) < 0:
+    box = np.array(annotation["bbox"])
+    if box[2:].min() < 0:
         return "negative-box"
-    x0, y0 = max(x, 0.0), max(y, 0.0)
-    x1, y1 = min(x + width, float(size[0])), min(y + height, float(size[1]))
-    if width == 0 or height == 0:
+    if box[2:].min() == 0:
         return "empty-box"
-    if x1 <= x0 or y1 <= y0:
+    clipped = _clipped(box, size)
+    if clipped[2:].min() <= 0:
         return "box-outside"
-    if max(x0 - x, y0 - y, x + width - x1, y + height - y1) > 1e-3:  # less is rounding
-        annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
+    if overhang(box[None], size[None])[0] > 1e-3:  # less is rounding
+        annotation["bbox"] = clipped.tolist()
         result.tell("bbox clipped to the image", "box-beyond-edge", annotation)
     return None
 
