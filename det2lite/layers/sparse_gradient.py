@@ -24,17 +24,16 @@ def head_with_sparse_gradient(
     """What `predictor(relu(conv(x)))` is for each map x, with gradients up to rounding.
 
     maps: `(N, C, H_l, W_l)`. conv: weight `(D, C, 3, 3)` and bias `(D,)` of a convolution with padding 1. predictors:
-    weight `(K, D, 1, 1)` and bias `(K,)`. Returns for each predictor a list of `(N, K, H_l, W_l)`.
-    Nothing between maps and predictions is kept for the backward pass. There is no second derivative.
+    weight `(K, D, 1, 1)` and bias `(K,)`, which autocast leaves in their precision. Returns for each predictor a list
+    of `(N, K, H_l, W_l)`. Nothing between maps and predictions is kept for the backward pass. There is no second
+    derivative.
     """
     device = maps[0].device.type
-    parameters = [*conv, *(tensor for predictor in predictors for tensor in predictor)]
-    maps = list(maps)
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        maps, parameters = [x.to(dtype) for x in maps], [x.to(dtype) for x in parameters]
+        maps, conv = [x.to(dtype) for x in maps], [x.to(dtype) for x in conv]
     with torch.autocast(device, enabled=False):
-        flat = _SparseGradientHead.apply(len(maps), *maps, *parameters)
+        flat = _SparseGradientHead.apply(len(maps), *maps, *conv, *(t for pair in predictors for t in pair))
     return tuple(list(flat[i : i + len(maps)]) for i in range(0, len(flat), len(maps)))
 
 
@@ -45,7 +44,7 @@ def hooked(layer: torch.nn.Module) -> bool:
 
 
 def _head(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *predictors: torch.Tensor) -> list[torch.Tensor]:
-    hidden = F.conv2d(x, weight, bias, padding=1).relu_()
+    hidden = F.conv2d(x, weight, bias, padding=1).relu_().to(predictors[0].dtype)
     return [F.conv2d(hidden, *predictors[i : i + 2]) for i in range(0, len(predictors), 2)]
 
 

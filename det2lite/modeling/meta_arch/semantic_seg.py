@@ -10,6 +10,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec, get_norm
+from det2lite.layers.full_precision import FullPrecisionConv2d
 from det2lite.modeling.backbone import Backbone, build_backbone
 from det2lite.modeling.meta_arch.build import META_ARCH_REGISTRY
 from det2lite.modeling.meta_arch.common import ImageNormalizer, output_size
@@ -120,7 +121,7 @@ class SemSegFPNHead(nn.Module):
         self.loss_weight = loss_weight
         for name, shape in shapes:
             self.add_module(name, self._level(shape, conv_dims, norm))
-        self.predictor = Conv2d(conv_dims, num_classes, kernel_size=1)
+        self.predictor = FullPrecisionConv2d(conv_dims, num_classes, kernel_size=1)
         weight_init.c2_msra_fill(self.predictor)
 
     def _level(self, shape: ShapeSpec, channels: int, norm: str | Callable | None) -> nn.Sequential:

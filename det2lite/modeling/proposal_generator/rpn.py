@@ -8,6 +8,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec
+from det2lite.layers.full_precision import FullPrecisionConv2d
 from det2lite.layers.sparse_gradient import head_with_sparse_gradient, hooked
 from det2lite.modeling.anchor_generator import build_anchor_generator
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
@@ -53,8 +54,8 @@ class StandardRPNHead(nn.Module):
             self.conv = nn.Sequential()
             for i, conv in enumerate(convs):
                 self.conv.add_module(f"conv{i}", conv)
-        self.objectness_logits = nn.Conv2d(channels[-1], num_anchors, kernel_size=1)
-        self.anchor_deltas = nn.Conv2d(channels[-1], num_anchors * box_dim, kernel_size=1)
+        self.objectness_logits = FullPrecisionConv2d(channels[-1], num_anchors, kernel_size=1)
+        self.anchor_deltas = FullPrecisionConv2d(channels[-1], num_anchors * box_dim, kernel_size=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
@@ -97,7 +98,7 @@ def _learns_from_few_positions(head: StandardRPNHead, features: list[torch.Tenso
     if any(x.device.type != "cpu" for x in features):  # elsewhere the number of positions would be waited for
         return False
     conv, predictors = head.conv, (head.objectness_logits, head.anchor_deltas)
-    if type(conv) is not Conv2d or any(type(layer) is not nn.Conv2d for layer in predictors):
+    if type(conv) is not Conv2d or any(type(layer) is not FullPrecisionConv2d for layer in predictors):
         return False
     if any(hooked(layer) for layer in (conv, *predictors)) or conv.norm is not None:
         return False

@@ -9,6 +9,7 @@ from torch import nn
 from det2lite.config import CfgNode, configurable
 from det2lite.data.detection_utils import get_fed_loss_cls_weights
 from det2lite.layers import ShapeSpec, cross_entropy, nonzero_tuple, shapes_to_tensor
+from det2lite.layers.full_precision import FullPrecisionLinear
 from det2lite.layers.losses import federated_classes, federated_sigmoid_loss
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
 from det2lite.modeling.box_coders.loss import box_regression_loss
@@ -132,9 +133,9 @@ class FastRCNNOutputLayers(nn.Module):
             input_shape = ShapeSpec(channels=input_shape)
         input_size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
         self.num_classes = num_classes
-        self.cls_score = nn.Linear(input_size, num_classes + 1)
+        self.cls_score = FullPrecisionLinear(input_size, num_classes + 1)
         num_boxes = 1 if cls_agnostic_bbox_reg else num_classes
-        self.bbox_pred = nn.Linear(input_size, num_boxes * len(box2box_transform.weights))
+        self.bbox_pred = FullPrecisionLinear(input_size, num_boxes * len(box2box_transform.weights))
         for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)

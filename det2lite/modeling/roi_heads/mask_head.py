@@ -8,6 +8,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ConvTranspose2d, ShapeSpec, fast_for_convolutions, get_norm
+from det2lite.layers.full_precision import FullPrecisionConv2d
 from det2lite.structures import Instances
 from det2lite.utils.errors import BadCall
 from det2lite.utils.events import get_event_storage
@@ -135,7 +136,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
             channels = dim
         self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
         self.add_module("deconv_relu", nn.ReLU())
-        self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
+        self.predictor = FullPrecisionConv2d(conv_dims[-1], num_classes, kernel_size=1)
         # after all layers are there: a seed then gives the same weights as in Detectron2
         for layer in self:
             if isinstance(layer, Conv2d | ConvTranspose2d) and layer is not self.predictor:

@@ -1,0 +1,39 @@
+"""Last layers of a head, which compute in float32 under autocast too.
+
+Their outputs are scores and offsets. Rounded to the 8 bits of bfloat16 they cost accuracy: a logit of 5 then has steps
+of 0.03, and so has its gradient. The layers are small, so that full precision costs little.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["FullPrecisionConv2d", "FullPrecisionLinear"]
+
+
+class FullPrecisionLinear(nn.Linear):
+    """`torch.nn.Linear` that autocast leaves in the precision of its weights."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if not torch.jit.is_scripting():
+            if torch.is_autocast_enabled(input.device.type):
+                with torch.autocast(input.device.type, enabled=False):
+                    return F.linear(input.to(self.weight.dtype), self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)
+
+    def _get_name(self) -> str:
+        return "Linear"
+
+
+class FullPrecisionConv2d(nn.Conv2d):
+    """`torch.nn.Conv2d` that autocast leaves in the precision of its weights."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if not torch.jit.is_scripting():
+            if torch.is_autocast_enabled(input.device.type):
+                with torch.autocast(input.device.type, enabled=False):
+                    return self._conv_forward(input.to(self.weight.dtype), self.weight, self.bias)
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _get_name(self) -> str:
+        return "Conv2d"
