@@ -121,6 +121,9 @@ class ManyPredictions:
                         writer.write(picture)
                     if self.shown and not show(picture, wait_ms=1):
                         break
+                else:
+                    if live:
+                        logger.warning("%s gives no more frames; was it disconnected?", name)
             complete = True
         except KeyboardInterrupt:
             if not live:

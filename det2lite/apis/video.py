@@ -24,9 +24,11 @@ def open_video(source: str | os.PathLike | int) -> cv2.VideoCapture:
         raise MissingFile(f"{source}: no such video file")
     with _quiet():  # several lines of OpenCV's are less than the one below
         capture = cv2.VideoCapture(source)
-    if not capture.isOpened():
-        if isinstance(source, int):
+    if isinstance(source, int):
+        if not capture.isOpened():
             raise BadValue(f"camera {source}: cannot be opened as video; is it connected, and free?")
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a slow model then sees what is there now, not seconds ago
+    elif not capture.isOpened():
         raise BadValue(f"{source}: cannot be opened as video; is the file whole, and its codec known to OpenCV?")
     return capture
 

@@ -200,3 +200,50 @@ def test_an_interruption_leaves_no_half_of_a_file(weights, photos, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         predict(weights, "--input", "walk.avi", "--output", "found", "--json")
     assert stopped.value.code == 130 and names("found") == []
+
+
+class CameraOf:
+    """The frames of a video as a camera gives them: no count, and an end only when it is disconnected."""
+
+    def __init__(self, name):
+        self._frames = cv2.VideoCapture(name)
+        self.settings = {}
+
+    def isOpened(self):
+        return True
+
+    def read(self):
+        return self._frames.read()
+
+    def get(self, what):
+        return 0.0
+
+    def set(self, what, value):
+        self.settings[what] = value
+
+    def release(self):
+        self._frames.release()
+
+
+@pytest.mark.parametrize("interrupted_at, frames", [(None, 6), (4, 3)], ids=["disconnected", "interrupted"])
+def test_a_camera_is_recorded_until_it_ends(weights, photos, monkeypatch, capsys, caplog, interrupted_at, frames):
+    write_video("walk.avi")
+    camera, calls = CameraOf("walk.avi"), []
+
+    def forward(self, batch):
+        calls.append(len(batch))
+        if len(calls) == interrupted_at:
+            raise KeyboardInterrupt
+        return [{"instances": self.find(x["image"].amin(dim=0) > 200)} for x in batch]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WhiteOfPredictTests, "forward", forward)
+        patch.setattr(cv2, "VideoCapture", lambda source: camera)
+        assert predict(weights, "--webcam", "--output", "found", "--json", "--batch-size", "4") == 0
+    assert set(calls) == {1}  # frames are not waited for
+    assert camera.settings == {cv2.CAP_PROP_BUFFERSIZE: 1}
+    assert f"{frames} frames" in capsys.readouterr().out
+    assert ("webcam0 gives no more frames" in caplog.text) == (interrupted_at is None)
+    assert names("found") == ["predictions.json", "webcam0.mp4"]
+    assert cv2.VideoCapture("found/webcam0.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == frames
+    assert len(json.loads(Path("found/predictions.json").read_text())["images"]) == frames
