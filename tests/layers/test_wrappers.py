@@ -16,6 +16,7 @@ from det2lite.layers import (
     nonzero_of_count,
     nonzero_tuple,
 )
+from det2lite.layers.wrappers import channels_first_in_float32
 
 
 def frozen(channels):
@@ -38,6 +39,17 @@ def test_frozen_norm_is_folded_exactly(bias, padding_mode):
     gradients = torch.autograd.grad(conv(x).square().sum(), [x, *conv.parameters()])
     wanted = torch.autograd.grad(want.square().sum(), [x, *conv.parameters()])
     torch.testing.assert_close(gradients, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_frozen_norm_is_kept_apart_on_demand():
+    torch.manual_seed(0)
+    conv = Conv2d(4, 6, 3, padding=1, bias=False, norm=frozen(6), activation=F.relu)
+    x = torch.rand(2, 4, 5, 7)
+    folded = conv(x)
+    conv.folds_norm = False
+    with torch.no_grad():
+        assert torch.equal(conv(x), F.relu(conv.norm(F.conv2d(x, conv.weight, padding=1))))
+    assert torch.equal(conv(x), folded)  # where gradients are wanted it is folded all the same
 
 
 def test_norm_and_activation():
@@ -145,6 +157,15 @@ def test_layout_for_convolutions():
     assert fast_for_convolutions(torch.zeros(0, 2, 3, 4)).shape == (0, 2, 3, 4)
     scripted = torch.jit.script(fast_for_convolutions)
     assert scripted(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_layout_of_float32():
+    x = torch.rand(1, 2, 3, 4).contiguous(memory_format=torch.channels_last)
+    first = channels_first_in_float32(x)
+    assert torch.equal(first, x) and first.is_contiguous()
+    assert channels_first_in_float32(x.bfloat16()).is_contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert channels_first_in_float32(x) is x
 
 
 @pytest.mark.parametrize("autocast", [True, False])

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from det2lite.config import get_cfg
-from det2lite.layers import ShapeSpec
+from det2lite.layers import Conv2d, ShapeSpec
 from det2lite.modeling.backbone import BottleneckBlock, DeformBottleneckBlock, build_resnet_backbone
 from det2lite.utils.errors import BadValue
 
@@ -90,3 +90,17 @@ def test_from_config():
     resnets.DEPTH, resnets.RES2_OUT_CHANNELS = 18, 64
     with pytest.raises(BadValue, match="DEFORM_ON_PER_STAGE"):
         build_resnet_backbone(cfg, ShapeSpec(channels=3))
+
+
+@pytest.mark.parametrize("deformable", [True, False])
+def test_deformable_networks_compute_as_written(deformable):
+    """Channels first, and norms apart; only others gain by something else."""
+    cfg = get_cfg()
+    cfg.MODEL.RESNETS.DEFORM_ON_PER_STAGE = [False, False, False, deformable]
+    cfg.MODEL.RESNETS.OUT_FEATURES = ["res2", "res5"]
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS, cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 16, 4
+    model = build_resnet_backbone(cfg, ShapeSpec(channels=3)).eval()
+    assert {m.folds_norm for m in model.modules() if isinstance(m, Conv2d)} == {not deformable}
+    with torch.no_grad():
+        maps = model(torch.rand(1, 3, 64, 96).contiguous(memory_format=torch.channels_last))
+    assert maps["res2"].is_contiguous() == deformable
