@@ -1,7 +1,8 @@
 """Last layers of a head, which compute in float32 under autocast too.
 
 Their outputs are scores and offsets. Rounded to the 8 bits of bfloat16 they cost accuracy: a logit of 5 then has steps
-of 0.03, and so has its gradient. The layers are small, so that full precision costs little.
+of 0.03, and so has its gradient. The layers are small, so that full precision costs little in training. In inference,
+which needs no more than the order and the sign of the values of a map, maps are left to autocast.
 """
 
 import torch
@@ -26,11 +27,11 @@ class FullPrecisionLinear(nn.Linear):
 
 
 class FullPrecisionConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` that autocast leaves in the precision of its weights."""
+    """`torch.nn.Conv2d` that autocast leaves in the precision of its weights where gradients are wanted."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not torch.jit.is_scripting():
-            if torch.is_autocast_enabled(input.device.type):
+            if torch.is_grad_enabled() and torch.is_autocast_enabled(input.device.type):
                 with torch.autocast(input.device.type, enabled=False):
                     return self._conv_forward(input.to(self.weight.dtype), self.weight, self.bias)
         return self._conv_forward(input, self.weight, self.bias)

@@ -39,6 +39,13 @@ def test_autocast_does_not_round_it(pair):
     assert torch.equal(found, theirs(x.float()))
 
 
+def test_maps_of_inference_are_left_to_autocast(pair):
+    ours, theirs, x = pair
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found, rounded = ours(x), theirs(x)
+    assert torch.equal(found, theirs(x.float()) if isinstance(ours, nn.Linear) else rounded)
+
+
 def test_gradients_under_autocast(pair):
     ours, theirs, x = pair
     weights = torch.randn(theirs(x).shape)

@@ -5,8 +5,9 @@ from torch import nn
 from det2lite.layers.full_precision import FullPrecisionConv2d, FullPrecisionLinear
 from det2lite.modeling import build_model, build_model_with_tta
 from det2lite.modeling.mixed_precision import MixedPrecisionModel, amp_precision, for_inference, to_float32
-from det2lite.structures import Boxes, Instances
+from det2lite.structures import Boxes, Instances, Keypoints
 from det2lite.utils.errors import BadValue
+from det2lite.utils.events import EventStorage
 
 SMALL_HEADS = ("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 4, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32)
 P3_TO_P7 = (
@@ -74,14 +75,30 @@ def test_models_compute_in_bfloat16_and_answer_in_float32(kind, tiny_config, tin
     inputs = [{"image": x["image"]} for x in tiny_batch]
     with torch.no_grad():
         outputs = MixedPrecisionModel(model, torch.bfloat16)(inputs)
-    last = (FullPrecisionConv2d, FullPrecisionLinear)
-    assert {dtype for layer, dtype in products if layer not in last} == {torch.bfloat16}
-    dense = kind in ("retinanet", "fcos")  # theirs are 3x3 convolutions as large as the others
-    assert {dtype for layer, dtype in products if layer in last} == (set() if dense else {torch.float32})
+    assert {dtype for layer, dtype in products if layer is not FullPrecisionLinear} == {torch.bfloat16}
+    has_classifier = kind in ("masks", "keypoints", "panoptic")
+    last = {dtype for layer, dtype in products if layer is FullPrecisionLinear}
+    assert last == ({torch.float32} if has_classifier else set())
     values = list(tensors(outputs))
     assert values and {x.dtype for x in values if x.is_floating_point()} <= {torch.float32}
     if kind in ("masks", "keypoints"):
         assert len(outputs[0]["instances"]) == 10
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_last_layers_of_training_are_in_float32(kind, tiny_config, tiny_batch):
+    model = build_model(tiny_config(*MODELS[kind])).train()
+    found = []
+    for module in model.modules():
+        if isinstance(module, FullPrecisionConv2d | FullPrecisionLinear):
+            module.register_forward_hook(lambda module, inputs, output: found.append(output.dtype))
+    for item in tiny_batch:
+        item["sem_seg"] = torch.zeros(item["image"].shape[1:], dtype=torch.int64)
+        item["instances"].gt_keypoints = Keypoints(torch.full((len(item["instances"]), 17, 3), 2.0))
+    with torch.autocast("cpu", dtype=torch.bfloat16), EventStorage():
+        model(tiny_batch)
+    dense = kind in ("retinanet", "fcos")  # theirs are 3x3 convolutions as large as the others
+    assert set(found) == (set() if dense else {torch.float32})
 
 
 @pytest.mark.parametrize("kind", ["masks", "semantic"])
