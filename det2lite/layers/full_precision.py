@@ -9,7 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["FullPrecisionConv2d", "FullPrecisionLinear"]
+__all__ = ["FullPrecisionConv2d", "FullPrecisionLinear", "in_full_precision"]
+
+
+def in_full_precision(x: torch.Tensor) -> torch.Tensor:
+    """`x` as `FullPrecisionConv2d` takes it; several of them on one map then share what their gradients need."""
+    if not torch.jit.is_scripting():
+        if torch.is_grad_enabled() and torch.is_autocast_enabled(x.device.type):
+            return x.float()
+    return x
 
 
 class FullPrecisionLinear(nn.Linear):

@@ -8,7 +8,7 @@ from torch import nn
 
 from det2lite.config import CfgNode, configurable
 from det2lite.layers import Conv2d, ShapeSpec
-from det2lite.layers.full_precision import FullPrecisionConv2d
+from det2lite.layers.full_precision import FullPrecisionConv2d, in_full_precision
 from det2lite.layers.sparse_gradient import head_with_sparse_gradient, hooked
 from det2lite.modeling.anchor_generator import build_anchor_generator
 from det2lite.modeling.box_coders.delta import Box2BoxTransform
@@ -87,7 +87,7 @@ class StandardRPNHead(nn.Module):
             if _learns_from_few_positions(self, features):
                 predictors = [(layer.weight, layer.bias) for layer in (self.objectness_logits, self.anchor_deltas)]
                 return head_with_sparse_gradient(features, (self.conv.weight, self.conv.bias), predictors)
-        hidden = [self.conv(feature) for feature in features]
+        hidden = [in_full_precision(self.conv(feature)) for feature in features]
         return [self.objectness_logits(x) for x in hidden], [self.anchor_deltas(x) for x in hidden]
 
 

@@ -61,6 +61,16 @@ def test_head_has_one_convolution_or_several():
         StandardRPNHead(in_channels=4, num_anchors=3, conv_dims=[0])
 
 
+def test_predictors_share_what_they_keep_in_mixed_precision():
+    head = StandardRPNHead(in_channels=4, num_anchors=3, conv_dims=[-1, 6])
+    seen = []
+    for layer in (head.objectness_logits, head.anchor_deltas):
+        layer.register_forward_pre_hook(lambda layer, inputs: seen.append((inputs[0].dtype, inputs[0].data_ptr())))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, deltas = head([torch.rand(1, 4, 5, 6)])
+    assert len(set(seen)) == 1 and seen[0][0] == logits[0].dtype == deltas[0].dtype == torch.float32
+
+
 def test_head_needs_levels_that_are_alike():
     shapes = [ShapeSpec(channels=4, stride=8), ShapeSpec(channels=5, stride=16)]
     with pytest.raises(BadValue, match=r"equal channels \(\[4, 5\]\)"):
