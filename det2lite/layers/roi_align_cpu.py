@@ -55,14 +55,20 @@ def _boxes(features: torch.Tensor, rois: torch.Tensor, settings: tuple) -> Itera
     start, side = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not aligned:
         side = side.clamp(min=1)
-    height, width = features.shape[1:3]
-    rows, y0, y1 = _axis_weights(start[:, 1], side[:, 1], height, output_size[0], sampling_ratio)
-    columns, x0, x1 = _axis_weights(start[:, 0], side[:, 0], width, output_size[1], sampling_ratio)
+    height, width, channels = features.shape[1:]
+    grid_height, grid_width = output_size
+    rows, y0, y1 = _axis_weights(start[:, 1], side[:, 1], height, grid_height, sampling_ratio)
+    columns, x0, x1 = _axis_weights(start[:, 0], side[:, 0], width, grid_width, sampling_ratio)
     windows = torch.stack([rois[:, 0].long(), y0, y1, x0, x1], dim=1).tolist()
+    line, origin = width * channels, features.storage_offset()
     for i, (n, top, bottom, left, right) in enumerate(windows):
-        if bottom > top and right > left:
-            window = features[n, top:bottom, left:right].view(bottom - top, -1)
-            yield i, window, rows[i, :, top:bottom], columns[i, :, left:right]
+        h, w = bottom - top, right - left
+        if h > 0 and w > 0:  # views by one call each: there are thousands of boxes
+            corner = origin + (n * height + top) * line + left * channels
+            window = features.as_strided((h, w * channels), (line, 1), corner)
+            of_rows = rows.as_strided((grid_height, h), (height, 1), i * grid_height * height + top)
+            of_columns = columns.as_strided((grid_width, w), (width, 1), i * grid_width * width + left)
+            yield i, window, of_rows, of_columns
 
 
 class _RoIAlign(torch.autograd.Function):
@@ -77,7 +83,7 @@ class _RoIAlign(torch.autograd.Function):
         pooled = features.new_zeros(count, grid_height, grid_width, channels)
         for i, window, rows, columns in _boxes(features, rois, settings):
             lines = torch.mm(rows, window).view(grid_height, -1, channels)  # (PH, w, C)
-            torch.matmul(columns, lines, out=pooled[i])
+            torch.bmm(columns.expand(grid_height, -1, -1), lines, out=pooled[i])
         return pooled.permute(0, 3, 1, 2).contiguous()
 
     @staticmethod

@@ -47,6 +47,13 @@ def test_the_layer_uses_it(channels_last):
     assert pooled.is_contiguous()
 
 
+def test_features_that_are_part_of_others():
+    everything = torch.rand(4, 32, 9, 12).contiguous(memory_format=torch.channels_last)
+    rois = torch.tensor([[0, 3.0, 2, 30, 25], [1, 8.0, 1, 40, 35]])
+    want = torchvision.ops.roi_align(everything[1:3].contiguous(), rois, (7, 7), 0.25, 0, True)
+    torch.testing.assert_close(roi_align_cpu(everything[1:3], rois, (7, 7), 0.25, 0, True), want)
+
+
 def test_half_precision_features_keep_exact_boxes():
     features = torch.arange(1024.0).expand(1, 16, 8, 1024) / 1024
     roi = torch.tensor([[0, 900.3, 1, 901.7, 5]])
