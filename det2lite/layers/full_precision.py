@@ -15,9 +15,13 @@ __all__ = ["FullPrecisionConv2d", "FullPrecisionLinear", "in_full_precision"]
 def in_full_precision(x: torch.Tensor) -> torch.Tensor:
     """`x` as `FullPrecisionConv2d` takes it; several of them on one map then share what their gradients need."""
     if not torch.jit.is_scripting():
-        if torch.is_grad_enabled() and torch.is_autocast_enabled(x.device.type):
+        if torch.is_grad_enabled() and _in_autocast(x):
             return x.float()
     return x
+
+
+def _in_autocast(x: torch.Tensor) -> bool:
+    return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
 
 
 class FullPrecisionLinear(nn.Linear):
@@ -25,7 +29,7 @@ class FullPrecisionLinear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not torch.jit.is_scripting():
-            if torch.is_autocast_enabled(input.device.type):
+            if _in_autocast(input):
                 with torch.autocast(input.device.type, enabled=False):
                     return F.linear(input.to(self.weight.dtype), self.weight, self.bias)
         return F.linear(input, self.weight, self.bias)
@@ -39,7 +43,7 @@ class FullPrecisionConv2d(nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not torch.jit.is_scripting():
-            if torch.is_grad_enabled() and torch.is_autocast_enabled(input.device.type):
+            if torch.is_grad_enabled() and _in_autocast(input):
                 with torch.autocast(input.device.type, enabled=False):
                     return self._conv_forward(input.to(self.weight.dtype), self.weight, self.bias)
         return self._conv_forward(input, self.weight, self.bias)

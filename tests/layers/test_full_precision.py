@@ -29,6 +29,11 @@ def test_same_without_autocast(pair):
     assert torch.equal(torch.jit.script(ours)(x.bfloat16()), ours(x.bfloat16()))
 
 
+def test_shapes_alone(pair):
+    ours, _, x = pair
+    assert ours.to("meta")(x.to("meta")).shape == pair[1](x).shape
+
+
 def test_autocast_does_not_round_it(pair):
     ours, theirs, x = pair
     x = x.bfloat16()  # what the layer before it gives
