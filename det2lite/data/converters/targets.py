@@ -105,6 +105,8 @@ def _kept(annotations: list[dict], source: str, report: ConversionReport) -> lis
         where = f"annotation {annotation.get('id')} of {source}"
         if annotation.get("iscrowd"):
             tally(report.skipped, [Event(CROWD, where)])
+        elif isinstance(box, list) and len(box) == 5:
+            tally(report.skipped, [Event("rotated box", where)])
         elif not isinstance(box, list) or len(box) != 4:
             tally(report.skipped, [Event("annotation without box", where)])
         elif not (box[2] > 0 and box[3] > 0):

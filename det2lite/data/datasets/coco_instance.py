@@ -11,6 +11,7 @@ from det2lite.utils.errors import BadValue
 __all__ = ["KEPT_KEYS", "read_instance", "usable_segmentation"]
 
 KEPT_KEYS = ("iscrowd", "bbox", "keypoints", "category_id")
+BOX_MODES = {4: BoxMode.XYWH_ABS, 5: BoxMode.XYWHA_ABS}  # by how many numbers a box has
 _NUMBER_TYPES = frozenset((int, float))
 
 
@@ -28,9 +29,12 @@ def read_instance(annotation: dict, size: list[int], coco: Source, keys: list[st
     box = instance.get("bbox")
     if box is None:
         raise BadValue(f"{coco.where(annotation)} has no 'bbox'; every instance needs one (x, y, width, height)")
-    if not _is_numbers(box) or len(box) != 4:
-        raise BadValue(f"{coco.where(annotation)}: bbox {str(box)[:80]} must be four numbers: x, y, width, height")
-    instance["bbox_mode"] = BoxMode.XYWH_ABS
+    if not _is_numbers(box) or len(box) not in BOX_MODES:
+        raise BadValue(
+            f"{coco.where(annotation)}: bbox {str(box)[:80]} must be four numbers: x, y, width, height (or five of a "
+            "rotated box: the centre's x and y, width, height, degrees)"
+        )
+    instance["bbox_mode"] = BOX_MODES[len(box)]
     if annotation.get("segmentation"):
         segmentation = usable_segmentation(annotation["segmentation"], size, annotation, coco)
         if not segmentation:

@@ -132,8 +132,13 @@ def _size(image: dict) -> tuple[float, float]:
     return size if all(0 < side <= LARGEST_SIDE for side in size) else (math.nan, math.nan)
 
 
+def is_rotated(box: Any) -> bool:
+    """Whether it is a rotated box: centre, size and angle, five numbers."""
+    return isinstance(box, list) and len(box) == 5 and not any(math.isnan(number(value)) for value in box)
+
+
 def box_numbers(box: Any) -> list[float]:
-    """Four numbers, or four NaN."""
+    """Four numbers, or four NaN, as for rotated boxes."""
     if isinstance(box, list) and len(box) == 4:
         values = [number(value) for value in box]
         if not any(map(math.isnan, values)):

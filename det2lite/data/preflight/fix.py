@@ -10,7 +10,16 @@ import pycocotools.mask as mask_util
 
 from det2lite.data.preflight.boxes import EDGE, box_faults, overhang
 from det2lite.data.preflight.check import check_box_layout
-from det2lite.data.preflight.content import Columns, Content, box_numbers, columns_of, file_name_of, hashable, number
+from det2lite.data.preflight.content import (
+    Columns,
+    Content,
+    box_numbers,
+    columns_of,
+    file_name_of,
+    hashable,
+    is_rotated,
+    number,
+)
 from det2lite.data.preflight.findings import Report
 from det2lite.data.preflight.keypoints import keypoint_counts
 from det2lite.data.preflight.masks import BOX_OVERLAP, outline_of, overlap_with_outline, polygon_points, rle_fault
@@ -43,8 +52,9 @@ def clean(content: Content, report: Report, image_root: str | None = None) -> Cl
     """A copy of `content` without the faults that `report` names, which is not changed.
 
     Images whose files cannot be used are left out with their annotations, those of another size than written too unless
-    `fit_to_file` knows better. Boxes and polygons are clipped; objects that nothing is left of are left out. Ids that
-    repeat are numbered anew. image_root: where images lie; names that are a path of another machine are put right.
+    `fit_to_file` knows better. Upright boxes and polygons are clipped; objects that nothing is left of are left out.
+    Ids that repeat are numbered anew. image_root: where images lie; names that are a path of another machine are put
+    right.
     """
     result = Cleaned(copy.deepcopy(content))
     _clean_categories(result)
@@ -145,16 +155,19 @@ def _clean_annotations(result: Cleaned) -> None:
     sizes = columns.box_sizes
     kept = []
     for row, annotation in enumerate(content.annotations):
-        if columns.image_rows[row] >= 0:
+        upright = not is_rotated(annotation.get("bbox"))
+        if upright and columns.image_rows[row] >= 0:
             _box_from_mask(annotation, sizes[row], result)
         why = _unusable(annotation, columns, row, known)
         why = why or ("duplicate-annotation" if repeated[row] else None)
-        why = why or _repair(annotation, sizes[row], result) or _repair_mask(annotation, sizes[row], result)
+        why = why or (_repair(annotation, sizes[row], result) if upright else None)
+        why = why or _repair_mask(annotation, sizes[row], result)
         if why is not None:
             result.tell("annotation left out", why, annotation)
             continue
         _repair_keypoints(annotation, counts.get(annotation["category_id"], 0), sizes[row], result)
-        _repair_area(annotation, result)
+        if upright:
+            _repair_area(annotation, result)
         kept.append(annotation)
     content.annotations = kept
 
@@ -189,7 +202,7 @@ def _unusable(annotation: dict, columns: Columns, row: int, known: set) -> str |
         return "orphan-annotation"
     if not hashable(annotation.get("category_id")) or annotation["category_id"] not in known:
         return "unknown-category"
-    if np.isnan(box_numbers(annotation.get("bbox"))).any():
+    if np.isnan(box_numbers(annotation.get("bbox"))).any() and not is_rotated(annotation.get("bbox")):
         return "not-a-number" if annotation.get("bbox") is not None else "missing-field"
     if annotation.get("ignore", 0) not in (0, None):
         return "ignore-flag"

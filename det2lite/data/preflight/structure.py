@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from det2lite.data.preflight.boxes import duplicates
-from det2lite.data.preflight.content import LARGEST_SIDE, Columns, Content, file_name_of, hashable, number
+from det2lite.data.preflight.content import LARGEST_SIDE, Columns, Content, file_name_of, hashable, is_rotated, number
 from det2lite.data.preflight.findings import Finding, finding
 
 IMBALANCE = 100  # the commonest class has so many times the instances of the rarest
@@ -92,7 +92,7 @@ def check_annotations(content: Content, columns: Columns) -> Iterator[Finding]:
         category = annotation.get("category_id")
         if "category_id" not in missing and not (hashable(category) and category in known):
             yield finding("unknown-category", f"category_id {_short(category)} is not in 'categories'", **place)
-        if "bbox" not in missing and np.isnan(columns.boxes[row, 0]):
+        if "bbox" not in missing and np.isnan(columns.boxes[row, 0]) and not is_rotated(annotation["bbox"]):
             yield finding("not-a-number", f"bbox {_short(annotation['bbox'])} must be four numbers", **place)
         if annotation.get("ignore", 0) not in (0, None):
             yield finding("ignore-flag", f"ignore is {_short(annotation['ignore'])}, which is not supported", **place)

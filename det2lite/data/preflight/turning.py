@@ -9,7 +9,7 @@ from PIL import Image
 
 from det2lite.data.image_io import EXIF_ORIENTATION
 from det2lite.data.preflight.boxes import EDGE, overhang
-from det2lite.data.preflight.content import LARGEST_SIDE, box_numbers, number
+from det2lite.data.preflight.content import LARGEST_SIDE, box_numbers, is_rotated, number
 from det2lite.data.preflight.masks import polygon_points, rle_fault
 from det2lite.data.preflight.pixels import SWAPS_SIDES
 from det2lite.data.rle import MAX_PIXELS
@@ -90,6 +90,10 @@ def turn(annotation: dict, orientation: int, stored: tuple[int, int]) -> None:
     if min(width, height) >= 0:
         corners = turn_points(np.array([[x, y], [x + width, y + height]]), orientation, stored)
         annotation["bbox"] = [*corners.min(axis=0).tolist(), height, width]
+    if is_rotated(annotation.get("bbox")):
+        x, y, width, height, angle = map(number, annotation["bbox"])
+        ((x, y),) = turn_points(np.array([[x, y]]), orientation, stored).tolist()
+        annotation["bbox"] = [x, y, width, height, angle - 90 if orientation in (6, 8) else 90 - angle]
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         annotation["segmentation"] = _turned_code(segmentation, orientation, stored)

@@ -218,3 +218,14 @@ def test_a_result_is_no_part_of_its_source_nor_around_it(coco, tmp_path, put):
     with pytest.raises(BadValue, match="around is around the data set's folder .*/images; give another folder"):
         convert(inner, tmp_path / "around", to="voc", class_names=["a"], overwrite=True)
     assert recognise_layout(tmp_path / "around").name == "yolo"
+
+
+def test_rotated_boxes_are_skipped(tmp_path, put):
+    boxes = [[4, 4, 2, 2], [4, 4, 2, 2, 30]]
+    annotations = [{"id": i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(boxes, 1)]
+    images = [{"id": 1, "file_name": "a.jpg", "width": 20, "height": 10}]
+    put("in/instances.json", {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]})
+    put("in/a.jpg", (20, 10))
+    convert(recognise_layout(tmp_path / "in"), tmp_path / "out", to="yolo")
+    written = json.loads((tmp_path / "out/conversion.json").read_text())
+    assert written["skipped"]["rotated box"]["count"] == 1

@@ -102,6 +102,14 @@ def test_file_without_annotations_is_a_test_set(write):
     assert load_coco_json(write({"images": []}), "") == []
 
 
+def test_rotated_boxes(write):
+    samples = load_coco_json(write(change(1, bbox=[4, 3, 5, 2, -30.5])), "")
+    found = {a["bbox_mode"]: a["bbox"] for d in samples for a in d["annotations"] if len(a["bbox"]) == 5}
+    assert found == {BoxMode.XYWHA_ABS: [4, 3, 5, 2, -30.5]}
+    modes = [a["bbox_mode"] for d in samples for a in d["annotations"]]
+    assert modes.count(BoxMode.XYWH_ABS) == len(modes) - 1 > 0
+
+
 def change(position, **values):
     content = copy.deepcopy(CONTENT)
     for key, value in values.items():

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from det2lite.data.preflight import check_content, clean
 from det2lite.data.preflight.content import content_of
+from det2lite.data.preflight.turning import turn, turn_points
 
 WIDTH, HEIGHT = 60, 40
 BOX = [37, 5, 12, 20]  # x, y, width, height of the one white part of the picture
@@ -159,3 +160,33 @@ def test_boxes_that_cannot_be_used_are_taken_from_the_mask(tmp_path, box):
         content = data(segmentation=segmentation)
         content.annotations[0]["bbox"] = box
         assert fixed(content, tmp_path).content.annotations == []
+
+
+def corners(box):
+    """Of a rotated box: (4, 2) XY, in ascending order."""
+    x, y, width, height, degrees = box
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    along, across = np.array([cos, -sin]) * width / 2, np.array([sin, cos]) * height / 2  # y grows downwards
+    found = [(x, y) + i * along + j * across for i in (-1, 1) for j in (-1, 1)]
+    return sorted(np.round(found, 6).tolist())
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_rotated_boxes_turn(orientation):
+    box, stored = [40.0, 12, 20, 6, 25], (WIDTH, HEIGHT)
+    annotation = {"bbox": box}
+    turn(annotation, orientation, stored)
+    wanted = turn_points(np.array(corners(box)), orientation, stored)
+    assert corners(annotation["bbox"]) == sorted(np.round(wanted, 6).tolist())
+
+
+def test_rotated_boxes_are_kept_as_they_are():
+    content = data(boxes=(BOX, BOX), area=240.0)
+    content.annotations[0]["bbox"], content.annotations[1]["bbox"] = [43.0, 15, 12, 20, 30], [44.0, 15, 12, 20, 30]
+    report = check_content(content, None)
+    assert not report.of("error") and not report.of("warning")
+    cleaned = clean(content, report)
+    assert [a["bbox"] for a in cleaned.content.annotations] == [a["bbox"] for a in content.annotations]
+    assert cleaned.changes == []
+    content.annotations[0]["bbox"][4] = float("nan")
+    assert [f.kind for f in check_content(content, None).of("error")] == ["not-a-number"]
