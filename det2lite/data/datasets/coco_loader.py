@@ -8,6 +8,7 @@ from det2lite.data.data_root import missing_hint
 from det2lite.data.datasets.coco_instance import KEPT_KEYS, read_instance
 from det2lite.data.datasets.coco_reader import CocoFile
 from det2lite.data.datasets.coco_rows import stored_samples
+from det2lite.structures import BoxMode
 from det2lite.utils.errors import MissingFile
 from det2lite.utils.file_io import PathManager
 
@@ -27,8 +28,9 @@ def load_coco_json(
 
     image_root: folder that file names are relative to. dataset_name: where given, `thing_classes` and
     `thing_dataset_id_to_contiguous_id` are set in its metadata and category ids become contiguous; without it ids stay
-    as in the file. extra_annotation_keys: further keys of annotations to keep. Boxes are XYWH_ABS, as `bbox_mode` says.
-    Keypoints move by half a pixel, from indices to coordinates. Raises a `UserError` that names annotation and image.
+    as in the file. extra_annotation_keys: further keys of annotations to keep. Boxes are XYWH_ABS, as `bbox_mode` says,
+    and those of five numbers XYWHA_ABS. Keypoints move by half a pixel, from indices to coordinates. Raises a
+    `UserError` that names annotation and image.
 
     The list of a large file makes its dicts when they are asked for: see `det2lite.data.sample_store`.
     """
@@ -50,7 +52,7 @@ def load_coco_json(
 def _read_samples(coco: CocoFile, image_root: str, keys: list[str], *, contiguous: bool) -> list[dict]:
     """contiguous: whether categories are numbered as classes."""
     index_of = coco.category_index()
-    samples, without_mask = [], 0
+    samples, without_mask, rotated = [], 0, 0
     for image in coco.images:
         instances = []
         size = [image["height"], image["width"]]
@@ -63,11 +65,16 @@ def _read_samples(coco: CocoFile, image_root: str, keys: list[str], *, contiguou
                 continue
             if contiguous:
                 instance["category_id"] = index_of[annotation["category_id"]]
+            rotated += instance["bbox_mode"] == BoxMode.XYWHA_ABS
             instances.append(instance)
         sample = {"file_name": os.path.join(image_root, image["file_name"])}
         sample.update(height=image["height"], width=image["width"], image_id=image["id"], annotations=instances)
         samples.append(sample)
     logger.info("loaded %d images in COCO format from %s", len(samples), coco.path)
+    if rotated:
+        logger.warning(
+            "%s: %d boxes of five numbers are read as rotated: centre, width, height, degrees", coco.path, rotated
+        )
     if without_mask:
         logger.warning(
             "%s: left out %d instances whose polygons all have fewer than 3 points or an odd number of coordinates",

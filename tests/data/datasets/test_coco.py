@@ -102,12 +102,13 @@ def test_file_without_annotations_is_a_test_set(write):
     assert load_coco_json(write({"images": []}), "") == []
 
 
-def test_rotated_boxes(write):
+def test_rotated_boxes(write, caplog):
     samples = load_coco_json(write(change(1, bbox=[4, 3, 5, 2, -30.5])), "")
     found = {a["bbox_mode"]: a["bbox"] for d in samples for a in d["annotations"] if len(a["bbox"]) == 5}
     assert found == {BoxMode.XYWHA_ABS: [4, 3, 5, 2, -30.5]}
     modes = [a["bbox_mode"] for d in samples for a in d["annotations"]]
     assert modes.count(BoxMode.XYWH_ABS) == len(modes) - 1 > 0
+    assert "1 boxes of five numbers are read as rotated" in caplog.text
 
 
 def change(position, **values):
