@@ -29,6 +29,8 @@ def draw_result(image: np.ndarray, result: DetectionResult, mode: ColorMode = Co
     if result.are_proposals:
         return visualizer.overlay_instances(boxes=result.boxes[:PROPOSALS_SHOWN])
     if len(result):
+        sides = (result.boxes[:, 2:] - result.boxes[:, :2]).min(axis=1)
+        visualizer.limit_sizes(float(np.median(sides)))
         visualizer.draw_instance_predictions(_as_instances(result))
     return visualizer.get_output()
 

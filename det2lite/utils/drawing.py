@@ -42,6 +42,15 @@ class Drawing:
         # canvas pixels per image pixel, (2,)
         self._stretch = np.divide(self.output.canvas_size, (self.output.width, self.output.height))
 
+    def limit_sizes(self, side: float) -> None:
+        """Makes lines and text no larger than suits objects of this side, in pixels of the image.
+
+        They grow with the picture, and would cover what is small on a large one.
+        """
+        side *= float(self._stretch.mean())
+        self._line_width = min(self._line_width, max(side / 25, 1.0) * POINTS_PER_PIXEL)
+        self._default_font_size = min(self._default_font_size, max(side / 4, SMALLEST_FONT) * POINTS_PER_PIXEL)
+
     def get_output(self) -> VisImage:
         """The picture with everything that was drawn so far."""
         return self.output

@@ -132,3 +132,15 @@ def test_a_label_that_does_not_fit_is_shortened_or_left_out():
     assert text.endswith("…") and width <= 80 and height <= 30
     assert black(10, 10)._fitted_label("cat")[0] == ""
     assert black(200, 200)._fitted_label("two\nlines")[0] == "two lines"
+
+
+def test_small_objects_on_large_pictures_are_not_covered():
+    def size_of_label(side):
+        drawing = black(1000, 1000)
+        drawing.limit_sizes(side)
+        drawing.draw_text("x", (500, 500))
+        return np.ptp(np.nonzero(changed(drawing))[0])
+
+    plain = black(1000, 1000).draw_text("x", (500, 500)).get_image().any(axis=2)
+    assert size_of_label(40) < 0.7 * size_of_label(1000) and size_of_label(1) > 8
+    assert size_of_label(1000) == np.ptp(np.nonzero(plain)[0])
