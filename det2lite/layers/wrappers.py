@@ -79,7 +79,7 @@ class Conv2d(torch.nn.Conv2d):
 
     norm: a Module, registered as `norm`; a FrozenBatchNorm2d is folded into the weights on the fly, which
         spares two passes over the feature map. activation: any callable; plain functions hold no parameters.
-    folds_norm: False keeps the frozen norm apart where no gradient is wanted.
+    folds_norm: False keeps the frozen norm apart in float32 on the CPU, where no gradient is wanted.
     """
 
     folds_norm = True
@@ -94,7 +94,8 @@ class Conv2d(torch.nn.Conv2d):
 
     def forward(self, x):
         if not torch.jit.is_scripting():
-            if type(self.norm) is FrozenBatchNorm2d and (self.folds_norm or torch.is_grad_enabled()):
+            apart = not self.folds_norm and not torch.is_grad_enabled() and _is_float32_on_cpu(x)
+            if type(self.norm) is FrozenBatchNorm2d and not apart:
                 x = self._conv_forward(x, *self._folded())
                 return x if self.activation is None else self.activation(x)
             if self.training and x.numel() == 0:
@@ -150,9 +151,14 @@ def fast_for_convolutions(x: torch.Tensor) -> torch.Tensor:
 def channels_first_in_float32(x: torch.Tensor) -> torch.Tensor:
     """`x (N, C, H, W)` laid out channels first, where it is float32 on the CPU and stays that; else `x`."""
     if not torch.jit.is_scripting():
-        if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and x.dtype == torch.float32:
+        if _is_float32_on_cpu(x):
             return x.contiguous()
     return x
+
+
+def _is_float32_on_cpu(x: torch.Tensor) -> bool:
+    """Whether what is computed from x is, too."""
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and x.dtype == torch.float32
 
 
 def nonzero_of_count(mask: torch.Tensor, count: int) -> torch.Tensor:

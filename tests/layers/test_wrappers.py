@@ -50,6 +50,10 @@ def test_a_frozen_norm_is_kept_apart_on_demand():
     with torch.no_grad():
         assert torch.equal(conv(x), F.relu(conv.norm(F.conv2d(x, conv.weight, padding=1))))
     assert torch.equal(conv(x), folded)  # where gradients are wanted it is folded all the same
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):  # and so it is in other precisions
+        rounded = conv(x)
+        conv.folds_norm = True
+        assert torch.equal(conv(x), rounded)
 
 
 def test_norm_and_activation():
