@@ -9,6 +9,7 @@ Prints box and mask AP of each run, their means and how far bfloat16's lies from
 are too few to tell half a point of AP: models are evaluated on pictures drawn for it, which none was trained on.
 """
 
+import argparse
 import statistics
 import tempfile
 import warnings
@@ -29,11 +30,13 @@ def draw_test_set(package: str, folder: str, count: int) -> None:
     register(TEST_SET, {}, f"{folder}/annotations/instances_test.json", f"{folder}/test")
 
 
-def train(package: str, config: str, seed: int, mixed: bool, iterations: int | None, opts: list[str]) -> dict:
-    """Trains and evaluates; returns task -> AP."""
+def train(
+    package: str, config: str, output: str, seed: int, mixed: bool, iterations: int | None, opts: list[str]
+) -> dict:
+    """Trains and evaluates, with its files in `output`; returns task -> AP."""
     cfg = common.part(package, "model_zoo").get_config(config)
     engine = common.part(package, "engine")
-    cfg.OUTPUT_DIR = tempfile.mkdtemp(prefix="precision_")
+    cfg.OUTPUT_DIR = output
     cfg.SEED = seed
     cfg.SOLVER.AMP.ENABLED = cfg.TEST.AMP.ENABLED = mixed
     cfg.SOLVER.AMP.PRECISION = "bfloat16"
@@ -66,6 +69,19 @@ def table(found: dict[str, list[dict]]) -> list[str]:
     return lines
 
 
+def compare(args: argparse.Namespace, folder: str) -> dict[str, list[dict]]:
+    """Trains once a seed and precision, with all files in `folder`; returns precision -> AP by task of each seed."""
+    draw_test_set(args.package, f"{folder}/data", args.test_images)
+    found = {precision: [] for precision in PRECISIONS}
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        # by turns, so that a run that is stopped has compared something
+        for precision, mixed in PRECISIONS.items():
+            output = f"{folder}/{precision}_{seed}"
+            found[precision].append(train(args.package, args.config, output, seed, mixed, args.iterations, args.opts))
+            print(f"seed {seed}, {precision}: {found[precision][-1]}", flush=True)
+    return found
+
+
 def main() -> None:
     parser = common.make_parser(__doc__, rounds=1)
     parser.add_argument("--config", default=CONFIG, help="of the package's zoo (default: %(default)s)")
@@ -76,14 +92,8 @@ def main() -> None:
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the config")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
-    found = {precision: [] for precision in PRECISIONS}
-    folder = tempfile.mkdtemp(prefix="precision_data_")
-    draw_test_set(args.package, folder, args.test_images)
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        # by turns, so that a run that is stopped has compared something
-        for precision, mixed in PRECISIONS.items():
-            found[precision].append(train(args.package, args.config, seed, mixed, args.iterations, args.opts))
-            print(f"seed {seed}, {precision}: {found[precision][-1]}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="precision_") as folder:
+        found = compare(args, folder)
     print(f"\n{args.config}, {args.seeds} seeds\n{common.machine()}\n")
     print("\n".join(table(found)))
 

@@ -54,9 +54,9 @@ def made_file(images: int) -> str:
     return path
 
 
-def opening(package: str, images: int) -> Callable[[], None]:
-    """Opening a COCO file for training, the first time."""
-    os.environ["DET2LITE_CACHE"] = tempfile.mkdtemp()
+def opening(package: str, images: int, scratch: str) -> Callable[[], None]:
+    """Opening a COCO file for training, the first time: its cache in `scratch` is new."""
+    os.environ["DET2LITE_CACHE"] = tempfile.mkdtemp(dir=scratch)
     return open_coco.open_by_package(package, made_file(images))
 
 
@@ -66,8 +66,8 @@ def evaluating(package: str, images: int) -> Callable[[], dict]:
     return evaluation.prepare_package(package, made_file(images), args)
 
 
-def axes(package: str) -> dict[str, tuple[str, dict[int, Callable]]]:
-    """Name -> (unit, value -> what prepares the job)."""
+def axes(package: str, scratch: str) -> dict[str, tuple[str, dict[int, Callable]]]:
+    """Name -> (unit, value -> what prepares the job). scratch: a folder for files of the jobs."""
     classes, proposals = "MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE"
     part = functools.partial
     return {
@@ -75,7 +75,7 @@ def axes(package: str) -> dict[str, tuple[str, dict[int, Callable]]]:
         "objects": ("objects an image", {n: part(step, package, objects=n) for n in (1, 10, 100, 400)}),
         "classes": ("classes", {n: part(step, package, opts=(classes, n)) for n in (80, 300, 1203)}),
         "proposals": ("proposals an image", {n: part(step, package, opts=(proposals, n)) for n in (128, 512, 2000)}),
-        "opening": ("images in the file", {n: part(opening, package, n) for n in COUNTS}),
+        "opening": ("images in the file", {n: part(opening, package, n, scratch) for n in COUNTS}),
         "evaluation": ("images evaluated", {n: part(evaluating, package, n) for n in COUNTS}),
     }
 
@@ -112,13 +112,10 @@ def plot(curves: dict[str, tuple[str, list, list]], path: str) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
-    parser = common.make_parser(__doc__, rounds=3)
-    parser.add_argument("--only", action="append", choices=list(axes("")), help="repeatable; default: all")
-    parser.add_argument("--plot", default="benchmarks/scaling.png", metavar="FILE")
-    args = parser.parse_args()
+def measure(args: Namespace, scratch: str) -> dict[str, tuple[str, list, list]]:
+    """Measures and prints the axes asked for; returns name -> (unit, values, seconds)."""
     curves = {}
-    for name, (unit, prepared_by) in axes(args.package).items():
+    for name, (unit, prepared_by) in axes(args.package, scratch).items():
         if args.only and name not in args.only:
             continue
         jobs = {f"{n:,} {unit}": (prepare,) for n, prepare in prepared_by.items()}
@@ -127,6 +124,16 @@ def main() -> None:
         seconds = [min(m.cpu_seconds) for m in measured.values()]
         curves[name] = (unit, list(prepared_by), seconds)
         print(f"exponent: {exponent(*curves[name][1:]):.2f}")
+    return curves
+
+
+def main() -> None:
+    parser = common.make_parser(__doc__, rounds=3)
+    parser.add_argument("--only", action="append", choices=list(axes("", "")), help="repeatable; default: all")
+    parser.add_argument("--plot", default="benchmarks/scaling.png", metavar="FILE")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="scaling_") as scratch:
+        curves = measure(args, scratch)
     plot(curves, args.plot)
 
 

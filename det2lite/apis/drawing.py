@@ -29,8 +29,7 @@ def draw_result(image: np.ndarray, result: DetectionResult, mode: ColorMode = Co
     if result.are_proposals:
         return visualizer.overlay_instances(boxes=result.boxes[:PROPOSALS_SHOWN])
     if len(result):
-        sides = (result.boxes[:, 2:] - result.boxes[:, :2]).min(axis=1)
-        visualizer.limit_sizes(float(np.median(sides)))
+        visualizer.limit_sizes(_usual_side(result))
         visualizer.draw_instance_predictions(_as_instances(result))
     return visualizer.get_output()
 
@@ -53,8 +52,20 @@ class VideoDrawer:
                 drawing = Visualizer(picture, visualizer.metadata)
                 picture = drawing.overlay_instances(boxes=result.boxes[:PROPOSALS_SHOWN]).get_image()
             else:  # frames without any object count, too: objects are forgotten after some of them
+                self._suit_sizes(result)
                 picture = visualizer.draw_instance_predictions(picture, _as_instances(result)).get_image()
         return np.ascontiguousarray(picture[:, :, ::-1])
+
+    def _suit_sizes(self, result: DetectionResult) -> None:
+        """Lines and text suit the objects; their size changes little from frame to frame."""
+        if len(result):
+            side, before = _usual_side(result), self._visualizer.object_side
+            self._visualizer.object_side = side if before is None else 0.9 * before + 0.1 * side
+
+
+def _usual_side(result: DetectionResult) -> float:
+    """Median over the objects of the shorter side of their boxes, in pixels."""
+    return float(np.median((result.boxes[:, 2:] - result.boxes[:, :2]).min(axis=1)))
 
 
 def _as_instances(result: DetectionResult) -> Instances:

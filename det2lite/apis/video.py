@@ -24,12 +24,13 @@ def open_video(source: str | os.PathLike | int) -> cv2.VideoCapture:
         raise MissingFile(f"{source}: no such video file")
     with _quiet():  # several lines of OpenCV's are less than the one below
         capture = cv2.VideoCapture(source)
-    if isinstance(source, int):
-        if not capture.isOpened():
-            raise BadValue(f"camera {source}: cannot be opened as video; is it connected, and free?")
+    is_camera = isinstance(source, int)
+    if not capture.isOpened():
+        name = f"camera {source}" if is_camera else source
+        advice = "is it connected, and free?" if is_camera else "is the file whole, and its codec known to OpenCV?"
+        raise BadValue(f"{name}: cannot be opened as video; {advice}")
+    if is_camera:
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a slow model then sees what is there now, not seconds ago
-    elif not capture.isOpened():
-        raise BadValue(f"{source}: cannot be opened as video; is the file whole, and its codec known to OpenCV?")
     return capture
 
 

@@ -33,12 +33,14 @@ class VideoVisualizer:
     """Visualizer for the frames of one video, in their order.
 
     An object is known again by its class and its overlap with where it was. `instance_mode` as in `Visualizer`;
-    in SEGMENTATION mode colours are those of the classes, and no object is followed.
+    in SEGMENTATION mode colours are those of the classes, and no object is followed. `object_side`, in pixels, makes
+    lines and text no larger than suits objects of this side, where it is set.
     """
 
     def __init__(self, metadata: Any, instance_mode: ColorMode = ColorMode.IMAGE):
         self.metadata = metadata
         self._instance_mode = instance_mode
+        self.object_side: float | None = None
         self._tracks: list[Track] = []
         self._color_of_id: dict[int, int] = {}
 
@@ -50,7 +52,7 @@ class VideoVisualizer:
         """
         predictions = self._settled(predictions)
         fields = predictions.get_fields()
-        visualizer = Visualizer(frame, self.metadata, instance_mode=self._instance_mode)
+        visualizer = self._visualizer(frame)
         if self._instance_mode == ColorMode.SEGMENTATION and "COLOR" not in fields:
             return visualizer.draw_instance_predictions(predictions, jittering=False)
         classes = as_array(fields["pred_classes"]).tolist() if "pred_classes" in fields else [0] * len(predictions)
@@ -92,9 +94,15 @@ class VideoVisualizer:
         masks = to_masks([mask for mask, _ in things], *frame.shape[:2])
         boxes, rles = _boxes_and_rles({}, masks, len(things))
         colors = self._follow([int(segment["category_id"]) for _, segment in things], boxes, rles)
-        visualizer = Visualizer(frame, self.metadata, instance_mode=self._instance_mode)
+        visualizer = self._visualizer(frame)
         thing_colors = {segment["id"]: color for (_, segment), color in zip(things, colors, strict=True)}
         return visualizer.draw_segments(segments, area_threshold, alpha, thing_colors=thing_colors)
+
+    def _visualizer(self, frame: np.ndarray) -> Visualizer:
+        visualizer = Visualizer(frame, self.metadata, instance_mode=self._instance_mode)
+        if self.object_side is not None:
+            visualizer.limit_sizes(self.object_side)
+        return visualizer
 
     def _settled(self, predictions: Any) -> Any:
         """Without the objects that a tracker has seen for too short a time."""

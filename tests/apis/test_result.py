@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from det2lite.apis.classes import Classes
+from det2lite.apis.drawing import VideoDrawer
 from det2lite.apis.masks import CroppedMasks
 from det2lite.apis.predictions import result_of
 from det2lite.apis.result import DetectionResult
@@ -111,6 +112,20 @@ def test_large_pictures_are_scaled_down(monkeypatch):
     image = np.full((20, 30, 3), 90, np.uint8)
     for result in (some_result(), some_result(sem_seg=sem_seg), some_result(panoptic_seg=panoptic)):
         assert result.plot(image).size == (15, 10)
+
+
+def test_marks_of_small_objects_are_small_in_videos_too():
+    def painted(drawer, side):
+        boxes = np.array([[200, 200, 200 + side, 200 + side]], dtype=np.float32)
+        result = DetectionResult((600, 600), boxes, np.ones(1, np.float32), np.zeros(1, np.int64), classes=CLASSES)
+        return drawer.draw(np.zeros((600, 600, 3), np.uint8), result).any(axis=2).sum()
+
+    usual, large = VideoDrawer(CLASSES.metadata), VideoDrawer(CLASSES.metadata)
+    large._suit_sizes = lambda result: None
+    assert painted(VideoDrawer(CLASSES.metadata), 12) < painted(large, 12)
+    small = painted(usual, 12)
+    painted(usual, 300)  # one frame of large objects hardly changes the size of marks
+    assert small <= painted(usual, 12) < 1.6 * small
 
 
 def instances(**fields):

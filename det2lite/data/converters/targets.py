@@ -10,6 +10,8 @@ from det2lite.data.converters.files import ImageHeader, find_image, image_header
 from det2lite.data.converters.output import MARK
 from det2lite.data.converters.records import NO_AREA, Event
 from det2lite.data.converters.report import ConversionReport, SplitCounts, count_annotation, tally
+from det2lite.data.datasets.coco_instance import box_mode_of
+from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue
 
 CROWD = "crowd, which the format has no word for"
@@ -105,9 +107,9 @@ def _kept(annotations: list[dict], source: str, report: ConversionReport) -> lis
         where = f"annotation {annotation.get('id')} of {source}"
         if annotation.get("iscrowd"):
             tally(report.skipped, [Event(CROWD, where)])
-        elif isinstance(box, list) and len(box) == 5:
+        elif box_mode_of(box) is BoxMode.XYWHA_ABS:
             tally(report.skipped, [Event("rotated box", where)])
-        elif not isinstance(box, list) or len(box) != 4:
+        elif box_mode_of(box) is None:
             tally(report.skipped, [Event("annotation without box", where)])
         elif not (box[2] > 0 and box[3] > 0):
             tally(report.skipped, [Event(NO_AREA, where)])

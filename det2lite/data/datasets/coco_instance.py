@@ -8,10 +8,10 @@ import pycocotools.mask as mask_util
 from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue
 
-__all__ = ["KEPT_KEYS", "read_instance", "usable_segmentation"]
+__all__ = ["KEPT_KEYS", "box_mode_of", "read_instance", "usable_segmentation"]
 
 KEPT_KEYS = ("iscrowd", "bbox", "keypoints", "category_id")
-BOX_MODES = {4: BoxMode.XYWH_ABS, 5: BoxMode.XYWHA_ABS}  # by how many numbers a box has
+_BOX_MODES = {4: BoxMode.XYWH_ABS, 5: BoxMode.XYWHA_ABS}  # by how many numbers a box has
 _NUMBER_TYPES = frozenset((int, float))
 
 
@@ -29,12 +29,13 @@ def read_instance(annotation: dict, size: list[int], coco: Source, keys: list[st
     box = instance.get("bbox")
     if box is None:
         raise BadValue(f"{coco.where(annotation)} has no 'bbox'; every instance needs one (x, y, width, height)")
-    if not _is_numbers(box) or len(box) not in BOX_MODES:
+    mode = box_mode_of(box)
+    if mode is None:
         raise BadValue(
             f"{coco.where(annotation)}: bbox {str(box)[:80]} must be four numbers: x, y, width, height (or five of a "
             "rotated box: the centre's x and y, width, height, degrees)"
         )
-    instance["bbox_mode"] = BOX_MODES[len(box)]
+    instance["bbox_mode"] = mode
     if annotation.get("segmentation"):
         segmentation = usable_segmentation(annotation["segmentation"], size, annotation, coco)
         if not segmentation:
@@ -46,6 +47,11 @@ def read_instance(annotation: dict, size: list[int], coco: Source, keys: list[st
         # x and y are indices of pixels in COCO; a pixel's centre lies half a pixel further
         instance["keypoints"] = [v if i % 3 == 2 else v + 0.5 for i, v in enumerate(annotation["keypoints"])]
     return instance
+
+
+def box_mode_of(box: Any) -> BoxMode | None:
+    """How an annotation's box is to be read: five numbers are a rotated one. None where it is no box."""
+    return _BOX_MODES.get(len(box)) if _is_numbers(box) else None
 
 
 def _is_numbers(values: Any) -> bool:

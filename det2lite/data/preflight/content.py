@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from det2lite.data.datasets.coco_instance import box_mode_of
 from det2lite.data.datasets.coco_reader import read_json
+from det2lite.structures import BoxMode
 from det2lite.utils.errors import BadValue
 
 LARGEST_SIDE = 2**20  # pixels; an image of more is a mistake, and nothing of its size may be allocated
@@ -134,7 +136,7 @@ def _size(image: dict) -> tuple[float, float]:
 
 def is_rotated(box: Any) -> bool:
     """Whether it is a rotated box: centre, size and angle, five numbers."""
-    return isinstance(box, list) and len(box) == 5 and not any(math.isnan(number(value)) for value in box)
+    return box_mode_of(box) is BoxMode.XYWHA_ABS
 
 
 def box_numbers(box: Any) -> list[float]:
