@@ -42,8 +42,6 @@ def prepare_training_data(
     earlier call wrote. val_folder: the validation split, where it lies elsewhere. seed: of the images that become the
     validation split where there is none. nproc: processes that read. Raises a `UserError` that says what is wrong.
     """
-    if os.path.isfile(folder):
-        raise BadValue(f"{folder} is a file; give the folder that holds annotations and images")
     layout = recognise_layout(folder)
     contents, report = read_as_coco(layout, nproc=nproc)
     story = [f"{layout.folder}: {layout.title}, known by {layout.evidence}"]

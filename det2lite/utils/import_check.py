@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterable
 
 __all__ = ["ImportCheck", "import_failure", "reason_of"]
@@ -17,7 +18,9 @@ TIMEOUT = 60.0  # seconds that all imports may take
 def import_failure(module: str) -> str:
     """One line that says why `module` cannot be imported; empty where it can."""
     try:
-        importlib.import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # libraries' advice to each other
+            importlib.import_module(module)
     except Exception as error:
         return reason_of(error)
     except SystemExit as error:

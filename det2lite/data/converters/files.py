@@ -28,6 +28,8 @@ class Tree:
     def __init__(self, folder: str | os.PathLike):
         self.folder = os.path.abspath(os.fspath(folder))
         if not os.path.isdir(self.folder):
+            if os.path.exists(self.folder):
+                raise BadValue(f"{folder} is a file; give the folder that holds annotations and images")
             raise MissingFile(f"{folder}: no such folder; check the path")
         listing.cache_clear()
         self.files = sorted(self._walk())

@@ -35,6 +35,8 @@ def test_tree(tmp_path, put):
     assert Tree(tmp_path).with_extension(".txt") == ["b.TXT", "x/a.txt"]
     with pytest.raises(MissingFile, match="no such folder"):
         Tree(tmp_path / "none")
+    with pytest.raises(BadValue, match="b.TXT is a file; give the folder"):
+        Tree(tmp_path / "b.TXT")
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingFile, match="the folder is empty"):
         Tree(tmp_path / "empty")
