@@ -282,7 +282,9 @@ def _repair_mask(annotation: dict, size: np.ndarray, result: Cleaned) -> str | N
         result.tell(f"{len(points) - len(usable)} polygons left out", "short-polygon", annotation)
     clipped = [p.clip(0, size) for p in usable]
     if any(np.abs(p - c).max() > 1e-3 for p, c in zip(usable, clipped, strict=True)):
-        usable = clipped
+        usable = [c for c in clipped if np.ptp(c, axis=0).all()]  # nothing is left of those that lay outside
+        if not usable:
+            return "polygon-outside"
         result.tell("polygons clipped to the image", "polygon-outside", annotation)
     annotation["segmentation"] = [p.reshape(-1).tolist() for p in usable]
     if annotation.get("iscrowd") == 1 and size.prod() <= MAX_PIXELS:

@@ -102,6 +102,16 @@ def test_numbers():
     assert planted.annotation_of(content, 22)["area"] == 14 * 20
 
 
+def test_polygons_outside_of_the_image_are_left_out():
+    data = planted.content()
+    inside, outside = [24, 5, 64, 5, 64, 25, 24, 25], [124, 5, 164, 5, 164, 25, 124, 25]
+    planted.annotation_of(data, 21).update(segmentation=[outside, inside])
+    planted.annotation_of(data, 22).update(segmentation=[outside])
+    content = cleaned(data).content.as_dict()
+    assert planted.annotation_of(content, 21)["segmentation"] == [inside]
+    assert 22 not in [annotation["id"] for annotation in content["annotations"]]
+
+
 def test_a_box_that_clipping_leaves_unlike_its_mask_becomes_that_of_the_mask():
     """One that only reaches too far is clipped."""
     data = planted.content()
