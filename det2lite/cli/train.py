@@ -78,6 +78,7 @@ def check_flags(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> CfgNode:
     """The whole config of the run, frozen; its folder is there, and what was found and chosen is logged."""
+    from det2lite.data.class_lists import own_class_count
     from det2lite.engine.own_schedule import from_scratch
     from det2lite.engine.own_training import check_weights, set_up_for_data
     from det2lite.engine.run_folder import claim_run_folder
@@ -107,6 +108,8 @@ def plan(args: argparse.Namespace) -> CfgNode:
         )
     if args.weights == "":
         lines += from_scratch(cfg)
+    if args.data is not None and own_class_count(cfg) in args.opts[0::2]:
+        cfg.MODEL.NUM_CLASSES = None  # each head's own key then counts, and is compared with the data
     merge_own(cfg, args)
     for line in lines:
         logger.info(line)

@@ -64,13 +64,19 @@ def side_by_side(first_title: str, first: Sequence[str], second_title: str, seco
     return "\n".join([*lines, f"  ... and {left_out} further rows"] if left_out else lines)
 
 
+def own_class_count(cfg: CfgNode) -> str | None:
+    """The head's own key for the number of thing classes; None where the model has none."""
+    group = COUNT_GROUPS.get(cfg.MODEL.META_ARCHITECTURE)
+    return None if group is None else f"MODEL.{group}.NUM_CLASSES"
+
+
 def thing_count(cfg: CfgNode) -> tuple[str, int] | None:
     """The key that counts the model's thing classes, and its value; None where it is not known."""
-    group = COUNT_GROUPS.get(cfg.MODEL.META_ARCHITECTURE)
-    if group is None or cfg.MODEL.get("NUM_CLASSES") == AUTO:
+    key = own_class_count(cfg)
+    if key is None or cfg.MODEL.get("NUM_CLASSES") == AUTO:
         return None
-    key = f"MODEL.{group}.NUM_CLASSES" if cfg.MODEL.get("NUM_CLASSES") is None else "MODEL.NUM_CLASSES"
-    return key, cfg.MODEL[group].NUM_CLASSES
+    count = cfg.MODEL[COUNT_GROUPS[cfg.MODEL.META_ARCHITECTURE]].NUM_CLASSES
+    return (key if cfg.MODEL.get("NUM_CLASSES") is None else "MODEL.NUM_CLASSES"), count
 
 
 def with_class_counts(cfg: CfgNode, class_names: Sequence[str] = ()) -> CfgNode:

@@ -173,6 +173,12 @@ def test_mistakes_are_one_line(det2lite, shapes, words, message):
     assert not os.path.exists("output/config.yaml")
 
 
+@pytest.mark.parametrize("key", ["MODEL.NUM_CLASSES", "MODEL.ROI_HEADS.NUM_CLASSES"])
+def test_another_class_count_than_the_data_has_stops(det2lite, shapes, key):
+    words = ["--data", shapes / "coco", "--model", shapes / "tiny.yaml", key, "77"]
+    assert f"{key} is 77, but data set" in det2lite("train", *words, status=1)
+
+
 def test_an_interruption(det2lite, shapes, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

@@ -60,6 +60,16 @@ def test_validation_elsewhere_has_the_same_classes(tmp_path):
         prepare_training_data(tmp_path / "cells", str(tmp_path / "out"), val_folder=tmp_path / "other")
 
 
+def test_splits_of_other_classes(tmp_path):
+    write_coco(tmp_path / "cells", "train", 3, names=("red", "white"))
+    write_coco(tmp_path / "cells", "val", 2, names=("white", "red"))
+    with pytest.raises(BadValue) as error:
+        prepare_training_data(tmp_path / "cells", str(tmp_path / "out"))
+    lines = str(error.value).splitlines()
+    assert lines[0].endswith("val.json: its categories are not those of the other splits")
+    assert [line.split() for line in lines[2:]] == [["*", "0", "red", "white"], ["*", "1", "white", "red"]]
+
+
 def test_test_data(tmp_path):
     write_coco(tmp_path / "cells", "train", 2)
     write_coco(tmp_path / "cells", "test", 3)

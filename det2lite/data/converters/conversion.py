@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pycocotools.mask as mask_util
 
+from det2lite.data.class_lists import side_by_side
 from det2lite.data.converters import coco
 from det2lite.data.converters.classes import settle_classes
 from det2lite.data.converters.files import image_size
@@ -270,7 +271,8 @@ def _contents_of_coco(layout: DataLayout, checked: bool = False) -> tuple[dict[s
         names = [category["name"] for category in file.categories]
         report.class_names = report.class_names or names
         if names != report.class_names:
-            raise BadValue(f"{json_path}: its categories {names[:10]} are not those of the other splits")
+            lists = side_by_side(next(iter(contents)), report.class_names, split, names)
+            raise BadValue(f"{json_path}: its categories are not those of the other splits\n{lists}")
     return contents, report
 
 
