@@ -73,23 +73,63 @@ def _nms_rotated(
     scores: torch.Tensor,
     idxs: Optional[torch.Tensor],  # noqa: UP045
     iou_threshold: float,
+    many: int = 4096,
 ) -> torch.Tensor:
+    """many: of more boxes than this each class is looked at by itself."""
     order = scores.argsort(descending=True, stable=True)
     boxes = boxes.float()[order]
+    if idxs is None:
+        return order[_rotated_survivors(boxes, torch.zeros_like(order), iou_threshold)]
+    classes = idxs[order]
+    if boxes.shape[0] <= many:
+        return order[_rotated_survivors(boxes, classes, iou_threshold)]
+    by_class = classes.argsort(stable=True)  # best first within each
+    counts: List[int] = torch.unique_consecutive(classes[by_class], return_counts=True)[1].tolist()  # noqa: UP006
+    kept: List[torch.Tensor] = []  # noqa: UP006
+    for members in by_class.split(counts):
+        kept.append(members[_rotated_survivors(boxes[members], classes[members], iou_threshold)])
+    return order[torch.cat(kept).sort()[0]]
+
+
+def _rotated_survivors(
+    boxes: torch.Tensor, classes: torch.Tensor, iou_threshold: float, block: int = 1024, size: int = 4096
+) -> torch.Tensor:
+    """Ascending indices (K,) of the boxes (N, 5) that stay. boxes: best first. classes: (N,).
+
+    The `block` best of those that are left are settled among themselves, then remove what they suppress of the others,
+    `size` at a time: memory stays bounded, and where many boxes overlap, few of their pairs are looked at.
+    """
+    left = torch.arange(boxes.shape[0], device=boxes.device)
+    kept = [left[:0]]
+    while left.numel() > 0:
+        head, rest = left[:block], left[block:]
+        head = head[_settled(boxes[head], classes[head], iou_threshold)]
+        kept.append(head)
+        alive = torch.ones_like(rest, dtype=torch.bool)
+        for start in range(0, rest.shape[0], size):
+            part = rest[start : start + size]
+            pairs = overlap_candidates(boxes[head], boxes[part])
+            pairs = pairs[classes[head[pairs[:, 0]]] == classes[part[pairs[:, 1]]]]
+            pairs = pairs[iou_of_pairs(boxes[head], boxes[part], pairs) > iou_threshold]
+            alive[pairs[:, 1] + start] = False
+        left = rest[alive]
+    return torch.cat(kept)
+
+
+def _settled(boxes: torch.Tensor, classes: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """(N,) whether each of the boxes (N, 5), best first, stays; all pairs are looked at together."""
     pairs = overlap_candidates(boxes, boxes)
     pairs = pairs[pairs[:, 0] < pairs[:, 1]]  # better box first
-    if idxs is not None:
-        classes = idxs[order]
-        pairs = pairs[classes[pairs[:, 0]] == classes[pairs[:, 1]]]
+    pairs = pairs[classes[pairs[:, 0]] == classes[pairs[:, 1]]]
     pairs = pairs[iou_of_pairs(boxes, boxes, pairs) > iou_threshold]
     better, worse = pairs[:, 0], pairs[:, 1]
     # A box stays unless a better one that stays suppresses it. Each round settles at least the best box that was
     # not settled yet, so this ends, mostly after a few rounds: as many as the longest chain of suppressions.
-    keep = torch.ones(order.shape[0], dtype=torch.bool, device=boxes.device)
+    keep = torch.ones(boxes.shape[0], dtype=torch.bool, device=boxes.device)
     while True:
         suppressed = torch.zeros_like(keep)
         suppressed[worse[keep[better]]] = True
         if bool((suppressed != keep).all()):
             break
         keep = ~suppressed
-    return order[keep]
+    return keep

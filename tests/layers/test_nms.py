@@ -3,7 +3,7 @@ import torch
 import torchvision
 
 from det2lite.layers import batched_nms, batched_nms_rotated, nms, nms_rotated
-from det2lite.layers.nms import _nms_moved_apart
+from det2lite.layers.nms import _nms_moved_apart, _nms_rotated, _rotated_survivors
 from det2lite.structures.rotated_iou import pairwise_iou_rotated
 
 
@@ -78,6 +78,16 @@ class TestRotated:
         want = self.greedy(boxes, scores, torch.zeros(200), threshold)
         assert nms_rotated(boxes, scores, threshold).tolist() == want
         assert torch.jit.script(nms_rotated)(boxes, scores, threshold).tolist() == want
+
+    def test_in_parts_it_is_the_same(self):
+        torch.manual_seed(1)
+        boxes = torch.rand(300, 5) * torch.tensor([60, 60, 40, 40, 360.0]) + 1
+        scores, classes = torch.rand(300), torch.randint(0, 3, (300,))
+        want = self.greedy(boxes, scores, classes, 0.3)
+        assert _nms_rotated(boxes, scores, classes, 0.3, many=50).tolist() == want
+        order = scores.argsort(descending=True)
+        kept = _rotated_survivors(boxes[order], classes[order], 0.3, block=16, size=40)
+        assert order[kept].tolist() == want
 
     def test_at_angle_zero_it_is_nms(self):
         boxes, scores = random_boxes(100)
