@@ -9,6 +9,8 @@ from torchvision.ops import deform_conv2d
 
 __all__ = ["DeformConv", "ModulatedDeformConv", "deform_conv", "modulated_deform_conv"]
 
+FAR = 60000.0  # cells; float16 holds it
+
 
 def deform_conv(
     input, offset, weight, stride=1, padding=0, dilation=1, groups=1, deformable_groups=1, im2col_step=64
@@ -17,14 +19,22 @@ def deform_conv(
 
     How many groups there are the shapes of `weight` and `offset` say. im2col_step: of no use to torchvision's operator.
     """
-    return deform_conv2d(input, offset, weight, None, _pair(stride), _pair(padding), _pair(dilation))
+    return deform_conv2d(input, _readable(offset), weight, None, _pair(stride), _pair(padding), _pair(dilation))
 
 
 def modulated_deform_conv(
     input, offset, mask, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, deformable_groups=1
 ) -> torch.Tensor:
     """`deform_conv` with weighted sampling points; see `ModulatedDeformConv`."""
-    return deform_conv2d(input, offset, weight, bias, _pair(stride), _pair(padding), _pair(dilation), mask)
+    return deform_conv2d(input, _readable(offset), weight, bias, _pair(stride), _pair(padding), _pair(dilation), mask)
+
+
+def _readable(offset: torch.Tensor) -> torch.Tensor:
+    """Offsets with points far outside, which count as 0, in place of NaN: torchvision's operator would read there.
+
+    A training that diverges then ends with an error about its loss, not with the process.
+    """
+    return offset.nan_to_num(nan=FAR, posinf=FAR, neginf=-FAR)
 
 
 class _DeformConvBase(nn.Module):
@@ -70,7 +80,7 @@ class _DeformConvBase(nn.Module):
             return x.new_zeros(x.shape[0], self.out_channels, *size) + unused + x.sum()
         x = deform_conv2d(
             x,
-            offset,
+            _readable(offset),
             self.weight,
             self.bias,
             stride=_pair(self.stride),

@@ -72,3 +72,17 @@ def test_functions_are_what_the_modules_do():
     torch.nn.init.normal_(modulated.bias)
     found = modulated_deform_conv(x, offset, mask, modulated.weight, modulated.bias, 1, 1, 1, 2, 2)
     assert torch.equal(found, modulated(x, offset, mask))
+
+
+def test_points_that_are_no_number_count_as_outside():
+    """torchvision's operator would read anywhere in memory, and end the process."""
+    torch.manual_seed(0)
+    layer, x = DeformConv(2, 3, 3, padding=1), torch.rand(1, 2, 6, 6)
+    offset, outside = torch.zeros(2, 1, 18, 6, 6)
+    offset[0, 4:6, 2, 3] = torch.tensor([torch.nan, torch.inf])
+    outside[0, 4:6, 2, 3] = 1000
+    offset.requires_grad_()
+    output = layer(x, offset)
+    assert torch.equal(output, layer(x, outside)) and output.isfinite().all()
+    output.sum().backward()
+    assert offset.grad.isfinite().all() and layer.weight.grad.isfinite().all()
