@@ -37,6 +37,8 @@ class ROIAlign(nn.Module):
         settings = (_pair(self.output_size), self.spatial_scale, self.sampling_ratio, self.aligned)
         if not torch.jit.is_scripting() and _pays_on_cpu(input):
             return roi_align_cpu(input, rois, *settings).to(dtype)
+        if input.device.type == "cpu" and not torch.jit.is_tracing():
+            rois = rois.nan_to_num(nan=0.0, posinf=1e8, neginf=-1e8)  # of others the operator ends the process
         return roi_align(input, rois, *settings).to(dtype)
 
     def __repr__(self):

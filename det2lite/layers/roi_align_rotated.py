@@ -124,7 +124,7 @@ def _bilinear(
     image: (r,) index. position: (r, S, 2) XY. Up to one cell outside, the border is continued; beyond is 0.
     """
     inside = _inside(position, height, width)
-    x, y = position.unbind(-1)  # (r, S)
+    x, y = position.masked_fill(~inside[..., None], 0.0).unbind(-1)  # (r, S); no NaN may become an index
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
     x0, y0 = x.floor(), y.floor()
     right, down = x - x0, y - y0

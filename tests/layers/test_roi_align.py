@@ -23,6 +23,19 @@ def test_scale_and_batch_index():
     torch.testing.assert_close(pooled.flatten(), torch.tensor([109.0, 9.0]))
 
 
+@pytest.mark.parametrize("channels", [4, 16])
+@pytest.mark.parametrize("kind", [ROIAlign, ROIAlignRotated])
+def test_boxes_that_are_no_number_end_no_process(kind, channels):
+    features = torch.ones(1, channels, 12, 16, requires_grad=True)
+    whole = [0, 8, 6, 4, 4, 0] if kind is ROIAlignRotated else [0, 6, 4, 10, 8]
+    broken = [[0, *[value] * (len(whole) - 1)] for value in (torch.nan, torch.inf, -torch.inf)]
+    half = [*whole[:3], torch.nan, *whole[4:]]
+    pooled = kind(2, 1.0, 2)(features, torch.tensor([*broken, half, whole]))
+    assert (pooled[-1] == 1).all() and (pooled[:3] <= 1).all()
+    pooled[-1].sum().backward()
+    assert features.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(("kind", "columns"), [(ROIAlign, 5), (ROIAlignRotated, 6)])
 def test_nothing(kind, columns):
     layer = kind((7, 5), 1.0, 0)
