@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -161,7 +162,7 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.schema = schema
         # no child module: evaluators switch the mode of those, which is a constant in the file
-        self.run = _onnx_runner(path) if format == "onnx" else torch.jit.load(path).forward
+        self.run = _onnx_runner(path) if format == "onnx" else _script_runner(path)
 
     @torch.no_grad()
     def predict(self, image: torch.Tensor) -> Any:
@@ -187,6 +188,12 @@ class ExportedModel(nn.Module):
         if "sem_seg" in found:
             results["sem_seg"] = sem_seg_postprocess(found["sem_seg"], size, *wanted)
         return results
+
+
+def _script_runner(path: str) -> Callable[[torch.Tensor], Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's advice to use other formats than the one asked for
+        return torch.jit.load(path).forward
 
 
 def _onnx_runner(path: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:
