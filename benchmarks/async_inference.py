@@ -12,6 +12,7 @@ one core does both: with a model on the CPU, OMP_NUM_THREADS=1 leaves the other 
 import argparse
 import asyncio
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -64,13 +65,15 @@ def make_images(folder: Path, count: int, size: tuple[int, int]) -> list[str]:
 
 def let_wait(model: Detector, path: str, seconds: float) -> None:
     """Lets the model's answer, always the one for `path`, take so long an image, and no work of the processor."""
-    (output,) = model.predictor.run([model.prepare(0, path).inputs])
+    (result,) = model.predict([model.prepare(0, path)])
+    one_at_a_time = threading.Lock()
 
-    def wait(inputs: list) -> list:
-        time.sleep(seconds * len(inputs))
-        return [output] * len(inputs)
+    def wait(batch: list) -> list:
+        with one_at_a_time:
+            time.sleep(seconds * len(batch))
+        return [result] * len(batch)
 
-    model.predictor.run = wait
+    model.predict = wait
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from det2lite.config import CfgNode
 from det2lite.engine.arguments import KeyValueParser as make_parser  # noqa: F401 - takes KEY VALUE pairs
 from det2lite.engine.arguments import add_launch_arguments
-from det2lite.utils.errors import BadValue
+from det2lite.utils.errors import BadValue, UnknownName, close_names
 
 TASKS = ("bbox", "segm", "keypoints")
 EXAMPLES = """examples:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--config-file", default="", metavar="FILE", help="config, else the one in the checkpoint")
     source.add_argument("--model", default="", metavar="NAME", help="config of the model zoo, likewise")
     parser.add_argument("--data", metavar="PATH", help="data set, COCO JSON or images (default: DATASETS.TEST)")
-    parser.add_argument("--eval", nargs="+", metavar="T", choices=TASKS, help=f"only these tasks of {', '.join(TASKS)}")
+    parser.add_argument("--eval", nargs="+", metavar="T", help=f"only these tasks of {', '.join(TASKS)}")
     parser.add_argument("--batch", type=int, metavar="N", help="images at once on each GPU (default: TEST.BATCH_SIZE)")
     parser.add_argument("--out", metavar="FILE", help="keep all predictions: .json as COCO has it, or .pkl")
     parser.add_argument("--format-only", action="store_true", help="judge nothing, for data without annotations")
@@ -52,11 +52,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from det2lite.engine.launch import launch_as_asked
 
+    part_tasks(args)
     check_flags(args)
     with contextlib.ExitStack() as stack:
         work_dir = args.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="det2lite-eval-"))
         cfg = set_up(args, work_dir)
         launch_as_asked(evaluate, args, cfg, args, work_dir)
+
+
+def part_tasks(args: argparse.Namespace) -> None:
+    """Gives the words behind the tasks of --eval, which are KEY VALUE, back to those. Raises for an unknown task."""
+    words = args.eval or []
+    count = next((i for i, word in enumerate(words) if word not in TASKS), len(words))
+    rest = words[count:]
+    if rest and (count == 0 or "." not in rest[0]):
+        raise UnknownName(f"--eval {rest[0]}: no such task{close_names(rest[0], TASKS)}; known: {', '.join(TASKS)}")
+    if rest:
+        args.eval, args.opts = words[:count], [*rest, *args.opts]
 
 
 def check_flags(args: argparse.Namespace) -> None:

@@ -44,7 +44,8 @@ def test_batches_find_what_single_images_do(det2lite, final):
 
 
 def test_a_pickle_and_tables(det2lite, final):
-    shown = det2lite("eval", "--weights", final, "--out", "found.pkl", "--output", "tables", "--eval", "bbox")
+    words = ["--out", "found.pkl", "--output", "tables", "--eval", "bbox", "TEST.DETECTIONS_PER_IMAGE", "100"]
+    shown = det2lite("eval", "--weights", final, *words)
     assert "Task: bbox" in shown and "Task: segm" not in shown
     kept = load_pickle("found.pkl")
     assert kept["class_names"] == ["circle", "rectangle", "triangle", "star", "cross"]
@@ -116,6 +117,7 @@ def test_a_run_that_was_moved(det2lite, shapes):
         (["--weights", "{final}", "--output", "{final}/x"], "give another --output"),
         (["--weights", "{final}", "--batch", "0"], "TEST.BATCH_SIZE"),
         (["--weights", "{final}", "--eval", "bbox", "keypoints"], "MODEL.KEYPOINT_ON is False"),
+        (["--weights", "{final}", "--eval", "bbox", "sgem"], "did you mean 'segm'"),
         (["--weights", "{final}", "--data", "{shapes}/photos"], "--format-only"),
         (["--weights", "{final}", "--data", "{shapes}/nothing"], "no such folder"),
         (["--weights", "{final}", "DATASETS.TEST", "('coco_2017_vall',)"], "coco_2017_val"),
