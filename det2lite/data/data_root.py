@@ -40,6 +40,8 @@ def join_root(root: str | None, relative: str) -> str | DataPath:
 
 def missing_hint(path: str) -> str:
     """What to do about a missing `path`; for one below the data root, how that root is chosen and what it holds."""
+    if os.path.isdir(path):
+        return "it is a folder; give the file"
     root = data_root()
     relative = os.path.relpath(path, root)
     if relative.startswith(os.pardir) or os.path.isabs(relative):

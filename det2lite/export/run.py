@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from det2lite.engine.setup import ensure_logging
 from det2lite.export.flatten import Schema, flatten_to_tuple
 from det2lite.export.instances import to_instances
 from det2lite.export.torchscript import scripting_with_instances
-from det2lite.export.traced import export_onnx, export_torchscript, predict_image
+from det2lite.export.traced import export_onnx, export_torchscript, predict_image, quiet
 from det2lite.modeling import build_model
 from det2lite.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
 from det2lite.structures import Boxes, Instances
@@ -191,8 +190,7 @@ class ExportedModel(nn.Module):
 
 
 def _script_runner(path: str) -> Callable[[torch.Tensor], Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's advice to use other formats than the one asked for
+    with quiet():
         return torch.jit.load(path).forward
 
 

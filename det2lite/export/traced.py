@@ -15,7 +15,7 @@ from det2lite.structures import Instances
 from det2lite.utils.errors import UserError
 from det2lite.utils.file_io import atomic_write
 
-__all__ = ["STABLE_ONNX_OPSET_VERSION", "export_onnx", "export_torchscript", "predict_image"]
+__all__ = ["STABLE_ONNX_OPSET_VERSION", "export_onnx", "export_torchscript", "predict_image", "quiet"]
 
 STABLE_ONNX_OPSET_VERSION = 16  # the first whose RoiAlign can take the centre of the first pixel as 0.5
 
@@ -57,9 +57,9 @@ def export_torchscript(model: nn.Module, image: torch.Tensor, path: str | os.Pat
     """
     adapter = _adapter(model, image)
     names = json.dumps(adapter.outputs_schema.names())
-    with _quiet():
+    with quiet():
         traced = torch.jit.trace(adapter, adapter.flattened_inputs, check_trace=False)
-    with _quiet(), atomic_write(path, "wb") as file:
+    with quiet(), atomic_write(path, "wb") as file:
         torch.jit.save(traced, file, _extra_files={"outputs": names})
     return adapter.outputs_schema
 
@@ -81,7 +81,7 @@ def export_onnx(
         raise UserError("exporting to ONNX needs the package onnx: pip install onnx onnxruntime") from None
     adapter = _adapter(model, image)
     schema = adapter.outputs_schema
-    with _quiet(), atomic_write(path, "wb") as file:
+    with quiet(), atomic_write(path, "wb") as file:
         # tracing it is: torch.export has no way through detectors, whose shapes follow from their values
         torch.onnx.export(
             adapter,
@@ -97,8 +97,10 @@ def export_onnx(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings about every check of a shape: those of the modeling code hold for all images."""
+def quiet() -> Iterator[None]:
+    """Without the warnings about every check of a shape, as those of the modeling code hold for all images, and without
+    torch's advice to use other formats.
+    """
     with warnings.catch_warnings():
         for category in (torch.jit.TracerWarning, DeprecationWarning, FutureWarning, UserWarning):
             warnings.simplefilter("ignore", category)

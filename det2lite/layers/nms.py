@@ -105,6 +105,8 @@ def _rotated_survivors(
         head, rest = left[:block], left[block:]
         head = head[_settled(boxes[head], classes[head], iou_threshold)]
         kept.append(head)
+        if rest.shape[0] == 0:
+            break
         alive = torch.ones_like(rest, dtype=torch.bool)
         for start in range(0, rest.shape[0], size):
             part = rest[start : start + size]

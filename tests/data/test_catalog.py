@@ -120,6 +120,7 @@ def test_data_paths_follow_the_environment(monkeypatch):
     assert meta.get("image_root") == meta.as_dict()["image_root"] == meta.image_root
     assert "DETECTRON2_DATASETS" in missing_hint(meta.image_root)
     assert missing_hint("/nowhere/else") == "check the path"
+    assert missing_hint("/") == "it is a folder; give the file"
     meta.image_root = DataPath("coco/val2017")
     with pytest.raises(AssertionError):
         meta.image_root = DataPath("coco/train2017")
