@@ -31,12 +31,12 @@ class ROIAlign(nn.Module):
         if input.is_quantized:
             input = input.dequantize()
         dtype = input.dtype
+        settings = (_pair(self.output_size), self.spatial_scale, self.sampling_ratio, self.aligned)
+        if not torch.jit.is_scripting() and table_pays(input):
+            return roi_align_cpu(input, rois, *settings)
         if dtype in (torch.float16, torch.bfloat16):
             input = input.float()  # coordinates of half precision would be wrong by whole pixels
         rois = rois.to(dtype=input.dtype)
-        settings = (_pair(self.output_size), self.spatial_scale, self.sampling_ratio, self.aligned)
-        if not torch.jit.is_scripting() and _pays_on_cpu(input):
-            return roi_align_cpu(input, rois, *settings).to(dtype)
         if input.device.type == "cpu" and not torch.jit.is_tracing():
             rois = rois.nan_to_num(nan=0.0, posinf=1e8, neginf=-1e8)  # of others the operator ends the process
         return roi_align(input, rois, *settings).to(dtype)
@@ -48,11 +48,12 @@ class ROIAlign(nn.Module):
         )
 
 
-def _pays_on_cpu(input: torch.Tensor) -> bool:
-    """Whether the products of `roi_align_cpu` are fast here, and nobody wants to see one operator instead."""
+def table_pays(input: torch.Tensor) -> bool:
+    """Whether `roi_align_cpu` is faster for `input (N, C, H, W)`, and nobody wants to see one operator instead."""
     return (
         input.device.type == "cpu"
-        and input.shape[1] >= 16  # with few channels the loop over boxes costs more than the sampling
+        and input.is_floating_point()
+        and input.shape[1] >= 16  # with few channels the sampling costs less than finding what to look up
         and not torch.jit.is_tracing()
         and not torch.compiler.is_compiling()
     )

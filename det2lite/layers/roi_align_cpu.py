@@ -1,103 +1,211 @@
-"""RoIAlign on the CPU as matrix products.
+"""RoIAlign on the CPU as a look-up in a table.
 
-Bilinear sampling and the mean over a cell's points both act on each axis alone, so what a box pools is
-`rows @ features @ columns^T` with one small weight matrix per axis. Two products per box, with the channels
-innermost, run at the speed of the BLAS, forwards and backwards, where torchvision's operator visits point by
-point and its backward pass uses a single core.
+Bilinear sampling and the mean over a cell's points are sums of features with weights, and a weight is the product of
+one factor for each axis. So the features of all levels are the rows of a table, what a cell pools is the weighted sum
+of some of them, an embedding bag, and the gradient is the same with features and cells exchanged. torchvision's
+operator visits point by point instead, on a single core.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-__all__ = ["roi_align_cpu"]
+__all__ = ["roi_align_cpu", "roi_align_levels_cpu"]
+
+AT_ONCE = 1 << 21  # features that the cells of some boxes read, at most; bounds the working memory to about 100 MB
 
 
-def _axis_weights(
-    start: torch.Tensor, side: torch.Tensor, length: int, cells: int, sampling_ratio: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """How much each feature along one axis adds to each cell of the grid.
+class _Settings(NamedTuple):
+    output_size: tuple[int, int]
+    scales: tuple[float, ...]  # of each level
+    sampling_ratio: int
+    aligned: bool
 
-    start, side: (R,) of the boxes, in features. Returns weights (R, cells, length), and the first feature
-    and one past the last (R,) that have one; both 0 for a box that sees nothing.
-    """
-    count = len(start)
+
+class _Axis(NamedTuple):
+    """What each cell of each box's grid reads along one axis: `count` features from `first` on, with these weights."""
+
+    first: torch.Tensor  # (R, cells) int32
+    count: torch.Tensor  # (R, cells) int32
+    weights: torch.Tensor  # (R, cells, most)
+
+
+class _Reads(NamedTuple):
+    """The features that cells read, cell by cell."""
+
+    features: torch.Tensor  # (E,) int32, rows of the table
+    weights: torch.Tensor  # (E,)
+    counts: torch.Tensor  # (cells of all boxes,) int32: how many each reads
+
+
+def _read_along(
+    start: torch.Tensor, side: torch.Tensor, length: torch.Tensor, cells: int, sampling_ratio: int
+) -> _Axis:
+    """start, side: (R,) of the boxes, in features. length: (R,) int32 of the map; 0 where nothing is to be read."""
     points = torch.full_like(side, sampling_ratio) if sampling_ratio > 0 else (side / cells).ceil()
-    points = points.clamp(min=0, max=4 * (length // cells + 1))  # bounded, however large the box
-    most = int(points.max()) if count else 0
-    step = torch.arange(most, dtype=start.dtype)
-    cell = (side / cells)[:, None, None]  # (R, 1, 1)
+    points = torch.minimum(points.clamp(min=0), 4 * (length // cells + 1))  # bounded, however large the box
+    step = torch.arange(int(points.max()), dtype=start.dtype)
+    cell, points = (side / cells)[:, None, None], points[:, None, None]
     # added up in the operator's order, so that points on the rim of the map fall on the same side
     position = start[:, None, None] + torch.arange(cells, dtype=start.dtype)[:, None] * cell
-    position = position + (step + 0.5) * cell / points.clamp(min=1)[:, None, None]  # (R, cells, most)
-    used = (step < points[:, None])[:, None] & (position >= -1) & (position <= length)  # (R, cells, most)
-    position = torch.where(used, position, 0).clamp(0, length - 1)  # no NaN may become an index
-    low = position.floor().long()
-    high = (low + 1).clamp(max=length - 1)
-    upper = position - low
-    each = used / points.clamp(min=1)[:, None, None]
-    weights = start.new_zeros(count, cells, length)
-    weights.scatter_add_(2, low, (1 - upper) * each)
-    weights.scatter_add_(2, high, upper * each)
-    seen = used.flatten(1)
-    first = torch.where(seen, low.flatten(1), length).amin(1) if most else torch.zeros(count, dtype=torch.long)
-    end = torch.where(seen, high.flatten(1) + 1, 0).amax(1) if most else torch.zeros(count, dtype=torch.long)
-    return weights, torch.minimum(first, end), end
+    position = position + (step + 0.5) * cell / points.clamp(min=1)  # (R, cells, points)
+    length = length[:, None, None]
+    used = (step < points) & (position >= -1) & (position <= length) & (length > 0)
+    last = (length - 1).clamp(min=0).to(start.dtype)
+    position = torch.minimum(position.where(used, 0).clamp(min=0), last)  # no NaN may become an index
+    low = position.floor()
+    high = torch.minimum(low + 1, last)
+    if len(step) == 0:
+        return _Axis(*start.new_zeros(2, len(start), cells, dtype=torch.int32), start.new_zeros(len(start), cells, 1))
+    first = low.where(used, torch.inf).amin(2)
+    count = (high.where(used, -torch.inf).amax(2) - first + 1).clamp(min=0).int()  # of none -inf
+    first = first.where(count > 0, 0)
+    upper, each = position - low, used / points.clamp(min=1)
+    weights = start.new_zeros(len(start), cells, int(count.max()) + 1)
+    before = first[:, :, None]
+    # points that are not used add 0, wherever
+    weights.scatter_add_(2, (low - before).clamp(0, weights.shape[2] - 1).long(), (1 - upper) * each)
+    weights.scatter_add_(2, (high - before).clamp(0, weights.shape[2] - 1).long(), upper * each)
+    return _Axis(first.int(), count, weights)
 
 
-def _boxes(features: torch.Tensor, rois: torch.Tensor, settings: tuple) -> Iterator[tuple]:
-    """Yields for each box that sees features: its index, the (h, w*C) view of `features` (N, H, W, C) that it
-    sees, and the weights (PH, h) and (PW, w).
+def _repeated(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The index of each thing as many times as it `counts (n,)`, and the number of each copy among its like."""
+    index = torch.repeat_interleave(torch.arange(len(counts), dtype=torch.int32), counts)
+    before = counts.cumsum(0, dtype=torch.int32) - counts
+    return index, torch.arange(len(index), dtype=torch.int32) - before.index_select(0, index)
+
+
+def _reads(corner: torch.Tensor, width: torch.Tensor, rows: _Axis, columns: _Axis) -> _Reads:
+    """corner, width: (R,) int32 row of the table where each box's map begins, and width of that map."""
+    grid = (*rows.count.shape, columns.count.shape[1])  # (R, PH, PW)
+
+    def of_cells(values: torch.Tensor) -> torch.Tensor:
+        return values.expand(grid).flatten()
+
+    heights, widths = of_cells(rows.count[:, :, None]), of_cells(columns.count[:, None])
+    index_of_row = torch.arange(grid[0] * grid[1], dtype=torch.int32).view(*grid[:2], 1)
+    index_of_column = torch.arange(grid[0] * grid[2], dtype=torch.int32).view(grid[0], 1, grid[2])
+    width = width[:, None, None]
+    first = of_cells((corner[:, None] + rows.first * width[:, 0])[:, :, None] + columns.first[:, None])
+
+    # a cell reads lines, and a line is features side by side
+    cell, number = _repeated(heights)
+    start = first.index_select(0, cell) + number * of_cells(width).index_select(0, cell)
+    weight = rows.weights.flatten().index_select(
+        0, of_cells(index_of_row * rows.weights.shape[2]).index_select(0, cell) + number
+    )
+    of_columns = of_cells(index_of_column * columns.weights.shape[2]).index_select(0, cell)
+    line, number = _repeated(widths.index_select(0, cell))
+    features = start.index_select(0, line).add_(number)
+    weights = columns.weights.flatten().index_select(0, of_columns.index_select(0, line).add_(number))
+    return _Reads(features, weights.mul_(weight.index_select(0, line)), heights * widths)
+
+
+def _table(features: Sequence[torch.Tensor]) -> torch.Tensor:
+    """All levels (N, C, H, W) as rows (T, C), those of one image and line one after the other, in float32 or 64."""
+    lines = [x.permute(0, 2, 3, 1) for x in features]
+    half = features[0].dtype in (torch.float16, torch.bfloat16)
+    if len(lines) == 1 and not half:
+        return lines[0].reshape(-1, lines[0].shape[3])
+    channels, sizes = lines[0].shape[3], [x[..., 0].numel() for x in lines]
+    table = lines[0].new_empty(sum(sizes), channels, dtype=torch.float32 if half else None)
+    for part, level in zip(table.split(sizes), lines, strict=True):
+        part.view(level.shape).copy_(level)
+    return table
+
+
+def _blocks(
+    rois: torch.Tensor, levels: torch.Tensor, settings: _Settings, shapes: list[torch.Size]
+) -> Iterator[tuple[slice, _Reads]]:
+    """Yields boxes and what their cells read: all boxes at once, unless they are many or large.
+
+    rois: (R, 5). levels: (R,) int64, -1 for a box that pools nothing. shapes: of the levels, (N, C, H, W).
     """
-    output_size, spatial_scale, sampling_ratio, aligned = settings
-    corners = rois[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
+    known, level = levels >= 0, levels.clamp(min=0)
+    sizes = torch.tensor([shape[2:] for shape in shapes], dtype=torch.int32)  # (L, 2) YX
+    rows_of_level = torch.tensor([0, *(n * h * w for n, _, h, w in shapes[:-1])]).cumsum(0)
+    size = sizes[level]
+    corner = (rows_of_level[level] + rois[:, 0].long() * size.prod(1)).int()
+    scale = torch.tensor(settings.scales, dtype=rois.dtype)[level, None]
+    corners = rois[:, [2, 1, 4, 3]] * scale - (0.5 if settings.aligned else 0.0)  # YX
     start, side = corners[:, :2], corners[:, 2:] - corners[:, :2]
-    if not aligned:
+    if not settings.aligned:
         side = side.clamp(min=1)
-    height, width, channels = features.shape[1:]
-    grid_height, grid_width = output_size
-    rows, y0, y1 = _axis_weights(start[:, 1], side[:, 1], height, grid_height, sampling_ratio)
-    columns, x0, x1 = _axis_weights(start[:, 0], side[:, 0], width, grid_width, sampling_ratio)
-    windows = torch.stack([rois[:, 0].long(), y0, y1, x0, x1], dim=1).tolist()
-    line, origin = width * channels, features.storage_offset()
-    for i, (n, top, bottom, left, right) in enumerate(windows):
-        h, w = bottom - top, right - left
-        if h > 0 and w > 0:  # views by one call each: there are thousands of boxes
-            corner = origin + (n * height + top) * line + left * channels
-            window = features.as_strided((h, w * channels), (line, 1), corner)
-            of_rows = rows.as_strided((grid_height, h), (height, 1), i * grid_height * height + top)
-            of_columns = columns.as_strided((grid_width, w), (width, 1), i * grid_width * width + left)
-            yield i, window, of_rows, of_columns
+    # lines and columns that the grid reads, at most
+    extent = torch.minimum(side.clamp(min=0), size) + 2 * torch.tensor(settings.output_size)
+    block_of = extent.prod(1).cumsum(0, dtype=torch.float64).div(AT_ONCE).long()
+    readable = size * known[:, None]  # (R, 2)
+    end = 0
+    for count in torch.unique_consecutive(block_of, return_counts=True)[1].tolist():
+        block = slice(end, end := end + count)
+        rows, columns = (
+            _read_along(start[block, axis], side[block, axis], readable[block, axis], cells, settings.sampling_ratio)
+            for axis, cells in enumerate(settings.output_size)
+        )
+        yield block, _reads(corner[block], size[block, 1], rows, columns)
+
+
+def _weighted_sums(
+    rows: torch.Tensor, indices: torch.Tensor, weights: torch.Tensor, counts: torch.Tensor
+) -> torch.Tensor:
+    """(B, C) sums of `rows (T, C)`: each of the next `counts (B,)` of `indices (E,)`, times its weight."""
+    offsets = (counts.cumsum(0) - counts).to(indices.dtype)
+    return F.embedding_bag(indices, rows, offsets, mode="sum", per_sample_weights=weights)
 
 
 class _RoIAlign(torch.autograd.Function):
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
-    def forward(ctx, input, rois, settings):
-        ctx.save_for_backward(rois)
-        ctx.settings, ctx.shape = settings, input.shape
-        features = input.permute(0, 2, 3, 1).contiguous()  # (N, H, W, C)
-        channels = features.shape[3]
-        (grid_height, grid_width), count = settings[0], len(rois)
-        pooled = features.new_zeros(count, grid_height, grid_width, channels)
-        for i, window, rows, columns in _boxes(features, rois, settings):
-            lines = torch.mm(rows, window).view(grid_height, -1, channels)  # (PH, w, C)
-            torch.bmm(columns.expand(grid_height, -1, -1), lines, out=pooled[i])
-        return pooled.permute(0, 3, 1, 2).contiguous()
+    def forward(ctx, rois, levels, settings, *features):
+        ctx.save_for_backward(rois, levels)
+        ctx.settings, ctx.shapes, ctx.dtype = settings, [x.shape for x in features], features[0].dtype
+        table = _table(features)
+        pooled = features[0].new_empty(len(rois), table.shape[1], *settings.output_size)
+        for block, reads in _blocks(rois, levels, settings, ctx.shapes):
+            sums = _weighted_sums(table, *reads).view(-1, *settings.output_size, table.shape[1])
+            pooled[block] = sums.permute(0, 3, 1, 2)
+        return pooled
 
     @staticmethod
     @once_differentiable
-    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, gradient):
-        (rois,) = ctx.saved_tensors
-        count, channels, height, width = ctx.shape
-        gradient = gradient.permute(0, 2, 3, 1).contiguous()  # (R, PH, PW, C)
-        total = gradient.new_zeros(count, height, width, channels)
-        for i, window, rows, columns in _boxes(total, rois, ctx.settings):
-            lines = torch.matmul(columns.t(), gradient[i])  # (PH, w, C)
-            window.addmm_(rows.t(), lines.flatten(1))  # a view: adds to `total`
-        return total.permute(0, 3, 1, 2), None, None
+        rois, levels = ctx.saved_tensors
+        channels, sizes = gradient.shape[1], [n * h * w for n, _, h, w in ctx.shapes]
+        of_cells = _table([gradient])
+        total = of_cells.new_zeros(sum(sizes), channels)
+        num_cells = gradient.shape[2] * gradient.shape[3]
+        for block, reads in _blocks(rois, levels, ctx.settings, ctx.shapes):
+            cells, _ = _repeated(reads.counts)
+            order = reads.features.argsort()
+            counts = reads.features.bincount(minlength=sum(sizes))
+            rows = of_cells[block.start * num_cells : block.stop * num_cells]
+            total += _weighted_sums(rows, cells[order], reads.weights[order], counts)
+        gradients = []
+        for part, (n, _, height, width) in zip(total.to(ctx.dtype).split(sizes), ctx.shapes, strict=True):
+            gradients.append(part.view(n, height, width, channels).permute(0, 3, 1, 2))
+        return None, None, None, *gradients
+
+
+def roi_align_levels_cpu(
+    features: Sequence[torch.Tensor],
+    rois: torch.Tensor,
+    levels: torch.Tensor,
+    output_size: tuple[int, int],
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+) -> torch.Tensor:
+    """RoIAlign of boxes from several maps, each box from its level: (R, C, *output_size); rois get no gradient.
+
+    features: (N, C, H_l, W_l) of a floating type on the CPU; half precision is summed in float32. rois: (R, 5): index
+    of the image, XYXY. levels: (R,) int64; -1 pools to 0. scales: of each level, features per unit of the boxes.
+    """
+    settings = _Settings(tuple(output_size), tuple(scales), sampling_ratio, aligned)
+    wide = torch.promote_types(features[0].dtype, torch.float32)
+    return _RoIAlign.apply(rois.detach().to(wide).nan_to_num(), levels, settings, *features)
 
 
 def roi_align_cpu(
@@ -110,7 +218,7 @@ def roi_align_cpu(
 ) -> torch.Tensor:
     """`torchvision.ops.roi_align` with the same numbers up to rounding; rois get no gradient.
 
-    input: (N, C, H, W) float32 or float64 on the CPU. rois: (R, 5): index of the image, XYXY.
+    input: (N, C, H, W) of a floating type on the CPU. rois: (R, 5): index of the image, XYXY.
     """
-    settings = (output_size, spatial_scale, sampling_ratio, aligned)
-    return _RoIAlign.apply(input, rois.detach().to(input.dtype).nan_to_num(), settings)
+    levels = torch.zeros(len(rois), dtype=torch.int64)
+    return roi_align_levels_cpu([input], rois, levels, output_size, [spatial_scale], sampling_ratio, aligned)

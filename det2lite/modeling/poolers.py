@@ -8,6 +8,8 @@ from torch import nn
 from torchvision.ops import RoIPool, roi_pool
 
 from det2lite.layers import ROIAlign, ROIAlignRotated, nonzero_of_count, shapes_to_tensor
+from det2lite.layers.roi_align import table_pays
+from det2lite.layers.roi_align_cpu import roi_align_levels_cpu
 from det2lite.structures import Boxes
 from det2lite.utils.errors import BadCall, BadValue
 
@@ -149,6 +151,9 @@ class ROIPooler(nn.Module):
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
+        if not torch.jit.is_scripting():
+            if table_pays(x[0]) and all(type(pooler) is ROIAlign for pooler in self.level_poolers):
+                return self._pool_at_once(x, rois, levels)
         indices = _indices_of_levels(levels, len(x))
         if not torch.jit.is_scripting():
             if not torch.jit.is_tracing():
@@ -159,3 +164,8 @@ class ROIPooler(nn.Module):
             index = indices[level]
             output.index_put_((index,), pooler(x[level], rois[index]))
         return output
+
+    @torch.jit.unused
+    def _pool_at_once(self, x: List[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:  # noqa: UP006
+        first, scales = self.level_poolers[0], [pooler.spatial_scale for pooler in self.level_poolers]
+        return roi_align_levels_cpu(x, rois, levels, self.output_size, scales, first.sampling_ratio, first.aligned)

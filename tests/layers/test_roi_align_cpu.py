@@ -3,7 +3,8 @@ import torch
 import torchvision
 
 from det2lite.layers import ROIAlign
-from det2lite.layers.roi_align_cpu import roi_align_cpu
+from det2lite.layers import roi_align_cpu as module
+from det2lite.layers.roi_align_cpu import roi_align_cpu, roi_align_levels_cpu
 
 ROIS = [
     [0, 3, 4, 31, 27],
@@ -90,3 +91,33 @@ def test_same_under_autocast():
     assert mixed.dtype == torch.float32
     torch.testing.assert_close(mixed, plain)
     torch.testing.assert_close(features.grad, gradient)
+
+
+@pytest.mark.parametrize("at_once", [1, 500, 1 << 21])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_boxes_of_several_levels(monkeypatch, at_once, dtype):
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    torch.manual_seed(0)
+    features = [torch.rand(2, 5, 30 >> i, 40 >> i, dtype=dtype, requires_grad=True) for i in range(3)]
+    rois, levels = torch.tensor(ROIS), torch.tensor([0, 2, 0, 1, -1, 2, 0, 1, 0])
+    got = roi_align_levels_cpu(features, rois, levels, (3, 2), [1 / 2, 1 / 4, 1 / 8], 0, True)
+    wide = [x.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_() for x in features]
+    want = torch.zeros(len(rois), 5, 3, 2, dtype=wide[0].dtype)
+    for i, level in enumerate(levels.tolist()):
+        if level >= 0:
+            roi = rois[i : i + 1].to(want.dtype)
+            want[i] = torchvision.ops.roi_align(wide[level], roi, (3, 2), 0.5 / 2**level, 0, True)[0]
+    assert got.is_contiguous() and got.dtype == dtype and got[4].count_nonzero() == 0
+    torch.testing.assert_close(got, want.to(dtype))
+    weight = torch.rand_like(got)
+    gradients = torch.autograd.grad((got * weight).sum(), features)
+    wanted = torch.autograd.grad((want * weight).sum(), wide)
+    torch.testing.assert_close(gradients, tuple(x.to(dtype) for x in wanted))
+
+
+def test_boxes_that_all_see_nothing():
+    features = torch.rand(1, 16, 6, 6, requires_grad=True)
+    pooled = roi_align_cpu(features, torch.tensor([[0, -90.0, -90, -50, -60], [0, 9, 9, 3, 3]]), (2, 2), 1.0, 0, True)
+    assert pooled.shape == (2, 16, 2, 2) and pooled.count_nonzero() == 0
+    pooled.sum().backward()
+    assert features.grad.count_nonzero() == 0
