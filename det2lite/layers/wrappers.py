@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from det2lite.layers.batch_norm import FrozenBatchNorm2d
+from det2lite.layers.packed import Kept, convolve, pack_convolution, packed_precision
 from det2lite.structures.image_list import move_device_like, shapes_to_tensor
 
 __all__ = [
@@ -90,11 +91,19 @@ class Conv2d(torch.nn.Conv2d):
         super().__init__(*args, **kwargs)
         self.norm = norm
         self.activation = activation
-        self._fold_key, self._fold = None, None
+        self._folds, self._packs = Kept(), Kept()
+
+    def train(self, mode: bool = True):
+        self._folds.drop()
+        self._packs.drop()
+        return super().train(mode)
 
     def forward(self, x):
         if not torch.jit.is_scripting():
             apart = not self.folds_norm and not torch.is_grad_enabled() and _is_float32_on_cpu(x)
+            precision = None if apart or not self._is_plain(x) else packed_precision(x, self.weight, self.bias)
+            if precision is not None:
+                return self._forward_packed(x, precision)
             if type(self.norm) is FrozenBatchNorm2d and not apart:
                 x = self._conv_forward(x, *self._folded())
                 return x if self.activation is None else self.activation(x)
@@ -123,15 +132,33 @@ class Conv2d(torch.nn.Conv2d):
             scale, shift = norm.scale_and_shift()  # (C,), (C,)
             bias = shift if self.bias is None else self.bias * scale + shift
             return weight * scale.to(weight.dtype).view(-1, 1, 1, 1), bias.to(weight.dtype)
-        sources = [t for t in (weight, self.bias, *norm.buffers()) if t is not None]
-        key = [(t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype, t.device) for t in sources]
-        key.append(torch.is_inference_mode_enabled())  # what is made in that mode cannot serve training later
-        if self._fold_key != key:
-            with torch.no_grad():
-                folded, bias = fold_norm(weight, self.bias, *norm.scale_and_shift())
-                folded = folded.contiguous(memory_format=_memory_format(weight))
-            self._fold_key, self._fold = key, (folded, bias)
-        return self._fold
+        # what is made in inference mode cannot serve training later
+        sources = (weight, self.bias, *norm.buffers())
+        return self._folds.get(sources, torch.is_inference_mode_enabled(), self._fold)
+
+    @torch.no_grad()
+    def _fold(self) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, bias = fold_norm(self.weight, self.bias, *self.norm.scale_and_shift())
+        return weight.contiguous(memory_format=_memory_format(self.weight)), bias
+
+    def _is_plain(self, x: torch.Tensor) -> bool:
+        """Whether this is a convolution as oneDNN knows it, of a map in the order that it is fastest in."""
+        plain = type(self) is Conv2d and self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        return plain and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+    def _forward_packed(self, x: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+        folds = type(self.norm) is FrozenBatchNorm2d
+        sources = (self.weight, self.bias, *(self.norm.buffers() if folds else ()))
+
+        def pack() -> tuple[torch.Tensor, torch.Tensor | None]:
+            weight, bias = self._fold() if folds else (self.weight, self.bias)
+            return pack_convolution(self, weight, bias, precision, x.shape)
+
+        packed = self._packs.get(sources, (precision, torch.is_inference_mode_enabled()), pack)
+        x = convolve(self, x.to(precision), *packed)
+        if self.norm is not None and not folds:
+            x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
 
 
 def fast_for_convolutions(x: torch.Tensor) -> torch.Tensor:
