@@ -157,13 +157,27 @@ def _weighted_sums(
     return F.embedding_bag(indices, rows, offsets, mode="sum", per_sample_weights=weights)
 
 
+def _sums_by_feature(of_cells: torch.Tensor, reads: _Reads, sizes: list[int]) -> list[torch.Tensor]:
+    """For each level (sizes, C): what comes back to each feature from the cells (cells of all boxes, C) that read it.
+
+    A tensor of its own for each level, so that autograd can add to it what else comes.
+    """
+    cells, _ = _repeated(reads.counts)
+    order = reads.features.argsort()
+    cells, weights = cells[order], reads.weights[order]
+    counts = reads.features.bincount(minlength=sum(sizes)).split(sizes)
+    lengths = [int(count.sum()) for count in counts]
+    parts = zip(cells.split(lengths), weights.split(lengths), counts, strict=True)
+    return [_weighted_sums(of_cells, *part) for part in parts]
+
+
 class _RoIAlign(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rois, levels, settings, *features):
         ctx.save_for_backward(rois, levels)
         ctx.settings, ctx.shapes, ctx.dtype = settings, [x.shape for x in features], features[0].dtype
+        pooled = features[0].new_empty(len(rois), features[0].shape[1], *settings.output_size)
         table = _table(features)
-        pooled = features[0].new_empty(len(rois), table.shape[1], *settings.output_size)
         for block, reads in _blocks(rois, levels, settings, ctx.shapes):
             sums = _weighted_sums(table, *reads).view(-1, *settings.output_size, table.shape[1])
             pooled[block] = sums.permute(0, 3, 1, 2)
@@ -173,20 +187,15 @@ class _RoIAlign(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient):
         rois, levels = ctx.saved_tensors
-        channels, sizes = gradient.shape[1], [n * h * w for n, _, h, w in ctx.shapes]
-        of_cells = _table([gradient])
-        total = of_cells.new_zeros(sum(sizes), channels)
-        num_cells = gradient.shape[2] * gradient.shape[3]
+        sizes = [n * h * w for n, _, h, w in ctx.shapes]
+        totals: list[torch.Tensor] = []
         for block, reads in _blocks(rois, levels, ctx.settings, ctx.shapes):
-            cells, _ = _repeated(reads.counts)
-            order = reads.features.argsort()
-            counts = reads.features.bincount(minlength=sum(sizes))
-            rows = of_cells[block.start * num_cells : block.stop * num_cells]
-            total += _weighted_sums(rows, cells[order], reads.weights[order], counts)
+            parts = _sums_by_feature(_table([gradient[block]]), reads, sizes)
+            totals = [total.add_(part) for total, part in zip(totals, parts, strict=True)] if totals else parts
         gradients = []
-        for part, (n, _, height, width) in zip(total.to(ctx.dtype).split(sizes), ctx.shapes, strict=True):
-            gradients.append(part.view(n, height, width, channels).permute(0, 3, 1, 2))
-        return None, None, None, *gradients
+        for part, (n, channels, height, width) in zip(totals, ctx.shapes, strict=bool(totals)):
+            gradients.append(part.to(ctx.dtype).view(n, height, width, channels).permute(0, 3, 1, 2))
+        return None, None, None, *(gradients or [gradient.new_zeros(shape) for shape in ctx.shapes])
 
 
 def roi_align_levels_cpu(
