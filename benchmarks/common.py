@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -150,12 +151,20 @@ def _send(pipe: Any, function: Callable, arguments: tuple) -> None:
 
 
 def peak_memory() -> float:
-    """Highest resident memory of this process in MiB."""
-    return _of_status("VmHWM")
+    """Highest memory of this process in MiB: on the GPU where it uses one, else resident."""
+    cuda = _used_cuda()
+    return cuda.max_memory_allocated() / 2**20 if cuda else _of_status("VmHWM")
+
+
+def _used_cuda() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def reset_peak_memory() -> None:
-    """Lets `peak_memory` begin anew, where the system can (Linux)."""
+    """Lets `peak_memory` begin anew, where the system can (Linux, CUDA)."""
+    if cuda := _used_cuda():
+        cuda.reset_peak_memory_stats()
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")

@@ -163,6 +163,37 @@ def synchronised(job: Callable[[], Any], device: str) -> Callable[[], Any]:
     return run
 
 
+def work(job: Callable[[], Any]) -> float:
+    """Floating point operations of the matrix products and convolutions in a call of `job`, backward pass included."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def of_linear(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        return 2 * x[0] * x[1] * weight[0]
+
+    # what oneDNN is called for by its own name
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: of_linear}) as counter:
+        job()
+    return counter.get_total_flops()
+
+
+def prepare_work(prepare: Callable, *arguments: Any) -> Callable[[], float]:
+    """For `common.fresh`: the `work` of the job that `prepare(*arguments)` makes."""
+    job = prepare(*arguments)
+    return lambda: work(job)
+
+
+def matrix_peak(device: str, precision: str, tf32: bool = False) -> float:
+    """Operations a second of a large square matrix product; of the same as a convolution, where that is faster."""
+    from benchmarks.common import timed
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    side = 8192 if device.startswith("cuda") else 3072
+    a, b = (torch.randn(side, side, device=device, dtype=PRECISIONS[precision] or torch.float32) for _ in range(2))
+    x, weight = a.view(1, 32, side // 32, side).permute(0, 3, 1, 2), b[:, :, None, None]  # channels last
+    jobs = [synchronised(job, device) for job in (lambda: a @ b, lambda: torch.nn.functional.conv2d(x, weight))]
+    return 2 * side**3 / min(timed(job)[0] for _ in range(9) for job in jobs)
+
+
 def profile_table(job: Callable[[], Any], rows: int = 20) -> str:
     """The operators that take most time in one call of `job`."""
     from torch.profiler import ProfilerActivity, profile

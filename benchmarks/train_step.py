@@ -5,10 +5,13 @@
     python -m benchmarks.train_step --vs torchvision --precision bfloat16 --vs-precision float32
     python -m benchmarks.train_step --device cuda --images 16 --short-edge 800 --precision bfloat16 --vs torchvision
     python -m benchmarks.train_step --package detectron2 --vs det2lite            # any package with the interface
+    python -m benchmarks.train_step --peak                                        # operations, and share of the peak
     python -m benchmarks.train_step --profile                                     # where the time goes
 
 Name the reference with --vs: it comes last in the table, and the ratios are to it.
 """
+
+import statistics
 
 import torch
 
@@ -27,6 +30,7 @@ def parse_arguments(description: str, images: int):
     parser.add_argument("--tf32", action="store_true", help="TF32 in float32 matrix products on CUDA")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="torch threads (default: torch's)")
+    parser.add_argument("--peak", action="store_true", help="count the operations too, and their share of the peak")
     parser.add_argument("--profile", action="store_true", help="print the operators that take most time")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the package's config")
     return parser.parse_args()
@@ -64,6 +68,16 @@ def run(prepare, description: str, images: int, what: str) -> None:
     measured = common.by_turns_apart(jobs, args.rounds)
     title = f"{what}, {args.config}, {args.images} images, short edge {args.short_edge}, {args.device}"
     common.report(title, measured, args.output, items=args.images)
+    for name, side in zip(names, sides, strict=True) if args.peak else ():
+        print(share_of_peak(name, statistics.median(measured[name].seconds), prepare, *side, args))
+
+
+def share_of_peak(title: str, seconds: float, prepare, name: str, precision: str, args) -> str:
+    """The operations of a job that takes so many seconds, and how much of the device's peak that is, in a line."""
+    count = common.fresh(models.prepare_work, prepare, name, precision, args)[2]
+    peak = models.matrix_peak(args.device, precision, args.tf32)
+    return (f"{title}: {count / 1e12:.3g} TFLOP in {seconds:.4g} s, {count / seconds / 1e12:.3g} TFLOP/s, "
+            f"{count / seconds / peak:.0%} of the {peak / 1e12:.3g} TFLOP/s of a matrix product")  # fmt: skip
 
 
 def main():
