@@ -19,14 +19,27 @@ def deform_conv(
 
     How many groups there are the shapes of `weight` and `offset` say. im2col_step: of no use to torchvision's operator.
     """
-    return deform_conv2d(input, _readable(offset), weight, None, _pair(stride), _pair(padding), _pair(dilation))
+    return _deform_conv(input, offset, weight, None, None, (stride, padding, dilation))
 
 
 def modulated_deform_conv(
     input, offset, mask, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, deformable_groups=1
 ) -> torch.Tensor:
     """`deform_conv` with weighted sampling points; see `ModulatedDeformConv`."""
-    return deform_conv2d(input, _readable(offset), weight, bias, _pair(stride), _pair(padding), _pair(dilation), mask)
+    return _deform_conv(input, offset, weight, bias, mask, (stride, padding, dilation))
+
+
+def _deform_conv(input, offset, weight, bias, mask, settings) -> torch.Tensor:
+    """settings: stride, padding, dilation. Half precision is computed in float32 on the CPU, as by autocast on CUDA."""
+    dtype = input.dtype
+    if input.device.type == "cpu":
+        input, offset, weight, bias, mask = map(_in_float32, (input, offset, weight, bias, mask))
+    return deform_conv2d(input, _readable(offset), weight, bias, *map(_pair, settings), mask).to(dtype)
+
+
+def _in_float32(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    half = tensor is not None and tensor.dtype in (torch.float16, torch.bfloat16)
+    return tensor.float() if half else tensor
 
 
 def _readable(offset: torch.Tensor) -> torch.Tensor:
@@ -78,16 +91,7 @@ class _DeformConvBase(nn.Module):
             # the operator takes no empty batch; the sum of the parameters keeps them in the graph
             unused = sum(parameter.view(-1)[0] * 0.0 for parameter in self.parameters())
             return x.new_zeros(x.shape[0], self.out_channels, *size) + unused + x.sum()
-        x = deform_conv2d(
-            x,
-            _readable(offset),
-            self.weight,
-            self.bias,
-            stride=_pair(self.stride),
-            padding=_pair(self.padding),
-            dilation=_pair(self.dilation),
-            mask=mask,
-        )
+        x = _deform_conv(x, offset, self.weight, self.bias, mask, (self.stride, self.padding, self.dilation))
         if self.norm is not None:
             x = self.norm(x)
         if self.activation is not None:

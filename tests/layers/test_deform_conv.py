@@ -42,6 +42,26 @@ def test_empty_batch():
     assert conv.weight.grad.abs().sum() == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(dtype):
+    torch.manual_seed(0)
+    x, offset, mask = torch.rand(1, 4, 6, 7), torch.randn(1, 18, 6, 7), torch.rand(1, 9, 6, 7)
+    inputs = [t.to(dtype) for t in (x, offset, mask)]
+    for conv, number in ((DeformConv(4, 6, 3, padding=1), 2), (ModulatedDeformConv(4, 6, 3, padding=1), 3)):
+        want = conv(*(t.float() for t in inputs[:number]))
+        with torch.autocast("cpu", dtype=dtype):
+            assert torch.equal(conv(*inputs[:number]), want.to(dtype))
+        got = conv.to(dtype)(*inputs[:number])
+        got.sum().backward()
+        assert got.dtype == dtype and conv.weight.grad.isfinite().all()
+        torch.testing.assert_close(got, want.to(dtype), rtol=0.05, atol=0.05)  # its weights are rounded
+    weight = conv.weight.detach()
+    torch.testing.assert_close(
+        modulated_deform_conv(*inputs, weight, padding=1),
+        modulated_deform_conv(*(t.float() for t in inputs), weight.float(), padding=1).to(dtype),
+    )
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="too small"):
         DeformConv(1, 1, 3)(torch.rand(1, 1, 2, 2), torch.rand(1, 18, 1, 1))
