@@ -4,11 +4,14 @@ torch casts weights under autocast, and reorders them to the order that the proc
 prediction that is a tenth. Here both happen once, for as long as the weights stay what they are.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 __all__ = [
@@ -39,7 +42,7 @@ class Kept:
         # by themselves, since another tensor may come to lie at the address of one that is gone
         state = [(t.data_ptr(), t._version, t.dtype, t.device) for t in tensors]
         kept = self._kept
-        same = kept is not None and kept[1:3] == (state, about) and all(map(_is, kept[0], tensors))
+        same = kept is not None and kept[1:3] == (state, about) and all(map(operator.is_, kept[0], tensors))
         if not same:
             kept = self._kept = tensors, state, about, make()
         return kept[3]
@@ -55,20 +58,18 @@ class Kept:
         return Kept, ()
 
 
-def _is(one: Any, other: Any) -> bool:
-    return one is other
-
-
 def packed_precision(x: torch.Tensor, *parameters: torch.Tensor | None) -> torch.dtype | None:
     """The type that a layer computes in with packed weights; None where torch's own operator is to be used.
 
-    That is where gradients are wanted, off the CPU, in exports, where operators are counted or replaced, and where a
-    parameter is none of its own, such as one that a parametrisation makes.
+    That is where gradients are wanted, off the CPU, in exports, where operators are counted, replaced or transformed
+    (`torch.func`), and where a parameter is none of its own, such as one that a parametrisation makes.
     """
-    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or forward_ad._current_level >= 0:
         return None
-    plain = type(x) is torch.Tensor and x.device.type == "cpu" and x.numel() > 0
-    if not plain or not has_operators() or _get_current_dispatch_mode() is not None:
+    if torch.jit.is_tracing() or torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+        return None
+    plain = type(x) is torch.Tensor and not is_functorch_wrapped_tensor(x) and x.device.type == "cpu"
+    if not plain or x.numel() == 0 or not has_operators():
         return None
     for parameter in parameters:
         own = type(parameter) is nn.Parameter and not parameter.is_inference()

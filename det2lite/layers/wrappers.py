@@ -101,8 +101,8 @@ class Conv2d(torch.nn.Conv2d):
     def forward(self, x):
         if not torch.jit.is_scripting():
             apart = not self.folds_norm and not torch.is_grad_enabled() and _is_float32_on_cpu(x)
-            precision = None if apart or not self._is_plain(x) else packed_precision(x, self.weight, self.bias)
-            if precision is not None:
+            precision = None if apart else packed_precision(x, self.weight, self.bias)
+            if precision is not None and self._is_plain(x):
                 return self._forward_packed(x, precision)
             if type(self.norm) is FrozenBatchNorm2d and not apart:
                 x = self._conv_forward(x, *self._folded())

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
@@ -173,6 +174,10 @@ def test_torchs_own_operator_elsewhere(calls):
     assert conv(x[:0]).shape == (0, 16, 6, 6)
     assert Conv2d(16, 4, 3, padding=1, padding_mode="reflect")(x).shape == (1, 4, 6, 6)
     assert Conv2d(16, 4, 3, padding="same")(x).shape == (1, 4, 6, 6)
+    check(lambda x: torch.vmap(conv)(x[None])[0], x)
+    with forward_ad.dual_level():
+        dual = conv(forward_ad.make_dual(x, torch.ones_like(x)))
+        assert forward_ad.unpack_dual(dual).tangent is not None
     with torch.backends.mkldnn.flags(enabled=False):
         check(conv, x)
     with torch.autocast("cpu", dtype=torch.float16):
