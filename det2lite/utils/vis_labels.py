@@ -46,12 +46,13 @@ class LabelPlacer:
         cost = np.arange(len(boxes)) * ORDER_COST
         gap = _gaps(boxes, target) / label_height  # (C,)
         cost += gap * DISTANCE_COST
-        overlap = _intersections(boxes, self.labels).sum(axis=1) / (label_width * label_height)
+        labels = _near(boxes, self.labels)
+        overlap = _intersections(boxes, labels).sum(axis=1) / (label_width * label_height)
         cost += overlap * LABEL_OVERLAP_COST + (overlap > 0) * LABEL_TOUCH_COST
-        if len(self.objects):
-            sides = self.objects[:, 2:] - self.objects[:, :2]
-            covered = _intersections(boxes, self.objects) / np.maximum(sides.prod(axis=1), 1)  # (C, R)
-            cost += covered.sum(axis=1) * OBJECT_COVER_COST
+        objects = _near(boxes, self.objects)
+        sides = objects[:, 2:] - objects[:, :2]
+        covered = _intersections(boxes, objects) / np.maximum(sides.prod(axis=1), 1)  # (C, R)
+        cost += covered.sum(axis=1) * OBJECT_COVER_COST
         best = int(cost.argmin())
         self.labels = np.concatenate([self.labels, boxes[best : best + 1]])
         leader = None
@@ -78,6 +79,12 @@ def _candidates(size: tuple[float, float], target: np.ndarray, point: Point | No
         corners += [(x1 + dx, y0 - height - dy), (x0 - width - dx, y0 - height - dy)]
         corners += [(x1 + dx, y1 + dy), (x0 - width - dx, y1 + dy)]
     return np.array(corners)
+
+
+def _near(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Those of `others` (R, 4) that a box can overlap: of thousands of labels and objects, a few. boxes: (C, 4)."""
+    apart = (others[:, :2] >= boxes[:, 2:].max(axis=0)) | (others[:, 2:] <= boxes[:, :2].min(axis=0))
+    return others[~apart.any(axis=1)]
 
 
 def _intersections(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
