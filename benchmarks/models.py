@@ -5,6 +5,7 @@ Both sides see the same images, which were resized before, and the same objects.
 """
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -136,11 +137,18 @@ def torchvisions(samples: list[dict], short_edge: int, training: bool, device: s
     return model, (images, targets if training else None)
 
 
-def prepare(name: str, precision: str, args: Any, training: bool) -> tuple:
-    """(model, batch, context manager of its precision) of torchvision or of the package `name`, by the options."""
+def use_device(args: Any) -> None:
+    """Threads, TF32 and the current GPU by the options."""
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
+    if ":" in args.device:
+        torch.cuda.set_device(args.device)
+
+
+def prepare(name: str, precision: str, args: Any, training: bool) -> tuple:
+    """(model, batch, context manager of its precision) of torchvision or of the package `name`, by the options."""
+    use_device(args)
     samples = read_samples(args.images, args.short_edge)
     if name == "torchvision":
         model, batch = torchvisions(samples, args.short_edge, training, args.device)
@@ -165,13 +173,25 @@ def synchronised(job: Callable[[], Any], device: str) -> Callable[[], Any]:
 
 def work(job: Callable[[], Any]) -> float:
     """Floating point operations of the matrix products and convolutions in a call of `job`, backward pass included."""
+    import torchvision  # noqa: F401 - registers its operators
     from torch.utils.flop_counter import FlopCounterMode
 
     def of_linear(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
         return 2 * x[0] * x[1] * weight[0]
 
-    # what oneDNN is called for by its own name
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: of_linear}) as counter:
+    def of_deformed(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        batch, _, height, width = out_shape
+        return 2 * batch * height * width * math.prod(weight)
+
+    def of_deformed_gradients(gradient: Any, x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        return 2 * of_deformed(x, weight, out_shape=gradient)
+
+    # what has an operator of its own
+    formulas = {torch.ops.torchvision.deform_conv2d: of_deformed}
+    formulas[torch.ops.torchvision._deform_conv2d_backward] = of_deformed_gradients
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        formulas[torch.ops.mkldnn._linear_pointwise] = of_linear
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         job()
     return counter.get_total_flops()
 
@@ -182,16 +202,21 @@ def prepare_work(prepare: Callable, *arguments: Any) -> Callable[[], float]:
     return lambda: work(job)
 
 
-def matrix_peak(device: str, precision: str, tf32: bool = False) -> float:
-    """Operations a second of a large square matrix product; of the same as a convolution, where that is faster."""
+def prepare_peak(precision: str, args: Any) -> Callable[[], float]:
+    """For `common.fresh`: operations a second of a large square matrix product, by the options.
+
+    It is made as a product and as a convolution, and the faster one counts.
+    """
     from benchmarks.common import timed
 
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-    side = 8192 if device.startswith("cuda") else 3072
-    a, b = (torch.randn(side, side, device=device, dtype=PRECISIONS[precision] or torch.float32) for _ in range(2))
+    use_device(args)
+    side = 8192 if args.device.startswith("cuda") else 3072
+    dtype = PRECISIONS[precision] or torch.float32
+    a, b = (torch.randn(side, side, device=args.device, dtype=dtype) for _ in range(2))
     x, weight = a.view(1, 32, side // 32, side).permute(0, 3, 1, 2), b[:, :, None, None]  # channels last
-    jobs = [synchronised(job, device) for job in (lambda: a @ b, lambda: torch.nn.functional.conv2d(x, weight))]
-    return 2 * side**3 / min(timed(job)[0] for _ in range(9) for job in jobs)
+    jobs = (lambda: a @ b, lambda: torch.nn.functional.conv2d(x, weight))
+    jobs = [synchronised(job, args.device) for job in jobs]
+    return lambda: 2 * side**3 / min(timed(job)[0] for _ in range(9) for job in jobs)
 
 
 def profile_table(job: Callable[[], Any], rows: int = 20) -> str:

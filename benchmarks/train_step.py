@@ -75,7 +75,7 @@ def run(prepare, description: str, images: int, what: str) -> None:
 def share_of_peak(title: str, seconds: float, prepare, name: str, precision: str, args) -> str:
     """The operations of a job that takes so many seconds, and how much of the device's peak that is, in a line."""
     count = common.fresh(models.prepare_work, prepare, name, precision, args)[2]
-    peak = models.matrix_peak(args.device, precision, args.tf32)
+    peak = common.fresh(models.prepare_peak, precision, args)[2]
     return (f"{title}: {count / 1e12:.3g} TFLOP in {seconds:.4g} s, {count / seconds / 1e12:.3g} TFLOP/s, "
             f"{count / seconds / peak:.0%} of the {peak / 1e12:.3g} TFLOP/s of a matrix product")  # fmt: skip
 

@@ -1,37 +1,27 @@
 """Fully connected layers as fast as the CPU's convolutions."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from det2lite.layers.packed import Kept, has_operators, multiply, pack_linear, packed_precision
+from det2lite.layers.packed import KeepsMade, has_operators, multiply, pack_linear
 
 __all__ = ["FastLinear"]
 
 PAYS_FROM = 10**8  # multiplications; below, the call costs more than it gains
 
 
-class FastLinear(nn.Linear):
+class FastLinear(KeepsMade, nn.Linear):
     """`torch.nn.Linear` that multiplies large float32 matrices on x86 by oneDNN, twice as fast there as by MKL on AMD.
 
     The same numbers up to rounding. On other devices and in exports it is `torch.nn.Linear`, and under autocast, unless
     no gradient is wanted: then the weights are kept as oneDNN takes them.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._packs = Kept()
-
-    def train(self, mode: bool = True) -> "FastLinear":
-        self._packs.drop()
-        return super().train(mode)
-
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not torch.jit.is_scripting():
-            precision = packed_precision(input, self.weight, self.bias)
+            precision = self.precision_to_pack(input)
             if precision is not None and _is_large(input, self.weight):
                 return self._forward_packed(input, precision)
             if _pays(input, self.weight, self.bias):
@@ -40,7 +30,7 @@ class FastLinear(nn.Linear):
 
     def _forward_packed(self, input: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
         about = (precision, torch.is_inference_mode_enabled())
-        packed = self._packs.get((self.weight, self.bias), about, lambda: pack_linear(self, precision, len(input)))
+        packed = self.keep((self.weight, self.bias), about, lambda: pack_linear(self, precision, len(input)))
         return multiply(input.to(precision), *packed)
 
     def _get_name(self) -> str:

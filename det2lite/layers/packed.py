@@ -4,18 +4,19 @@ torch casts weights under autocast, and reorders them to the order that the proc
 prediction that is a tenth. Here both happen once, for as long as the weights stay what they are.
 """
 
-import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
+from torch.nn.modules.utils import _pair
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 __all__ = [
-    "Kept",
+    "KeepsMade",
     "convolve",
     "has_operators",
     "multiply",
@@ -25,37 +26,70 @@ __all__ = [
 ]
 
 _OPERATORS = torch.ops.mkldnn
+NUM_SAMPLES = 32  # elements by which a change is seen that torch does not count
 _NAMES = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
 
 
-class Kept:
-    """What was made from some tensors, until one of these changes. Copies and files of it begin empty."""
+class Kept(NamedTuple):
+    """What was made of some tensors, and how these were then."""
 
-    def __init__(self) -> None:
-        self._kept: tuple | None = None
+    state: list
+    tensors: list[torch.Tensor]  # as long as they are held, no other tensor comes to lie at their address
+    samples: list[tuple[torch.Tensor, torch.Tensor]]  # views of some of their elements, and the values then
+    made: Any
 
-    def get(self, sources: Sequence[torch.Tensor | None], about: Any, make: Callable[[], Any]) -> Any:
-        """What `make()` returned last, if since then the sources are the same, unchanged, and `about` is equal."""
-        tensors = [t for t in sources if t is not None]
-        if any(t.is_inference() for t in tensors):  # nobody counts their changes
+
+_KEPT: WeakKeyDictionary[nn.Module, Kept] = WeakKeyDictionary()  # beside the layers: copies and files go without
+
+
+class KeepsMade(nn.Module):
+    """A layer with `weight` and `bias` that keeps what it made of them, until they change or might have.
+
+    It sees whatever torch counts as a change, and on the CPU whatever changes a whole tensor. Who writes single
+    elements through `.data`, or from elsewhere, calls `eval()` or `train()` then.
+    """
+
+    def keep(self, sources: Sequence[torch.Tensor | None], about: Any, make: Callable[[], Any]) -> Any:
+        """What `make()` returned last, if since then the sources are unchanged and `about` is equal."""
+        tensors = [t.detach() for t in sources if t is not None]
+        # nobody counts changes of tensors that were made in inference mode
+        if _get_current_dispatch_mode() is not None or any(t.is_inference() for t in tensors):
             return make()
-        # by themselves, since another tensor may come to lie at the address of one that is gone
-        state = [(t.data_ptr(), t._version, t.dtype, t.device) for t in tensors]
-        kept = self._kept
-        same = kept is not None and kept[1:3] == (state, about) and all(map(operator.is_, kept[0], tensors))
-        if not same:
-            kept = self._kept = tensors, state, about, make()
-        return kept[3]
+        state = [about, *((t.data_ptr(), t._version, t.dtype, t.device, t.shape, t.stride()) for t in tensors)]
+        kept = _KEPT.get(self)
+        # fused optimizers and collectives are not counted; a look at values in a GPU would wait for it
+        if kept is None or kept.state != state or not all(torch.equal(*sample) for sample in kept.samples):
+            views = [_some_elements(t) for t in tensors if t.device.type == "cpu"]
+            kept = _KEPT[self] = Kept(state, tensors, [(view, view.clone()) for view in views], make())
+        return kept.made
 
     def drop(self) -> None:
-        """Frees it; for when the sources may have been written to behind torch's back (`.data`)."""
-        self._kept = None
+        """Frees what is kept."""
+        _KEPT.pop(self, None)
 
-    def __deepcopy__(self, memo: dict) -> "Kept":
-        return Kept()
+    def precision_to_pack(self, x: torch.Tensor) -> torch.dtype | None:
+        """As `packed_precision`; drops what is kept where the weight is about to be trained."""
+        if not torch.is_grad_enabled():
+            return packed_precision(x, self.weight, self.bias)
+        if self.weight.requires_grad and not torch.compiler.is_compiling():
+            self.drop()
+        return None
 
-    def __reduce__(self) -> tuple:
-        return Kept, ()
+    def train(self, mode: bool = True) -> "KeepsMade":
+        self.drop()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "KeepsMade":
+        self.drop()
+        return super()._apply(*args, **kwargs)
+
+
+def _some_elements(t: torch.Tensor) -> torch.Tensor:
+    """A view of NUM_SAMPLES elements or up to twice as many, from all over `t`."""
+    if t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last):
+        t = t.movedim(1, -1)
+    t = t.reshape(-1)
+    return t[:: max(1, len(t) // NUM_SAMPLES)]
 
 
 def packed_precision(x: torch.Tensor, *parameters: torch.Tensor | None) -> torch.dtype | None:
@@ -92,17 +126,20 @@ def pack_convolution(
     conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype, shape: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """weight, bias: in place of those of `conv`, whose other settings count. shape: of an input, (N, C, H, W)."""
-    settings = conv.padding, conv.stride, conv.dilation, conv.groups
     with torch.no_grad():
-        packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.detach().to(dtype).to_mkldnn(), *settings, shape)
+        opaque = weight.detach().to(dtype).to_mkldnn()
+        packed = torch._C._nn.mkldnn_reorder_conv2d_weight(opaque, *_settings(conv), shape)
         return packed, None if bias is None else bias.detach().to(dtype)
 
 
 def convolve(conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """`conv(x)` by what `pack_convolution` returned, in channels-last order."""
-    settings = conv.padding, conv.stride, conv.dilation, conv.groups
     # without the ReLU that the operator offers, which makes 0 of NaN
-    return _OPERATORS._convolution_pointwise(x, weight, bias, *settings, "none", [], "")
+    return _OPERATORS._convolution_pointwise(x, weight, bias, *_settings(conv), "none", [], "")
+
+
+def _settings(conv: nn.Conv2d) -> tuple:
+    return _pair(conv.padding), _pair(conv.stride), _pair(conv.dilation), conv.groups
 
 
 def pack_linear(linear: nn.Linear, dtype: torch.dtype, rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:

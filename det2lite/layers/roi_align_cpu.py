@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["roi_align_cpu", "roi_align_levels_cpu"]
 
+FAR = 1e7  # pixels; float32 still counts the points of such a box
 AT_ONCE = 1 << 21  # features that the cells of some boxes read, at most; bounds the working memory to about 100 MB
 
 
@@ -41,25 +42,38 @@ class _Reads(NamedTuple):
     counts: torch.Tensor  # (cells of all boxes,) int32: how many each reads
 
 
+def _points(
+    start: torch.Tensor, side: torch.Tensor, length: torch.Tensor, cells: int, sampling_ratio: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where cells are sampled along one axis: (R, cells, points) positions, which of them are on the map, and how many
+    points a cell has, (R, 1, 1); these can be more, those off the map of a box far larger than it.
+    """
+    cell = (side / cells)[:, None, None]
+    # added up in the operator's order, so that points on the rim of the map fall on the same side
+    origin = start[:, None, None] + torch.arange(cells, dtype=start.dtype)[:, None] * cell
+    if sampling_ratio > 0:
+        points = torch.full_like(cell, sampling_ratio)
+        step = torch.arange(sampling_ratio, dtype=start.dtype)
+    else:
+        points = cell.ceil().clamp(min=0)  # half a feature apart, or more
+        step = torch.arange(int(torch.minimum(points, 2 * length + 6).max()), dtype=start.dtype)
+        step = step + ((-2 - origin) / cell * points).floor().nan_to_num().clamp(min=0)  # from before the map on
+    position = origin + (step + 0.5) * cell / points.clamp(min=1)
+    return position, (step < points) & (position >= -1) & (position <= length) & (length > 0), points
+
+
 def _read_along(
     start: torch.Tensor, side: torch.Tensor, length: torch.Tensor, cells: int, sampling_ratio: int
 ) -> _Axis:
     """start, side: (R,) of the boxes, in features. length: (R,) int32 of the map; 0 where nothing is to be read."""
-    points = torch.full_like(side, sampling_ratio) if sampling_ratio > 0 else (side / cells).ceil()
-    points = torch.minimum(points.clamp(min=0), 4 * (length // cells + 1))  # bounded, however large the box
-    step = torch.arange(int(points.max()), dtype=start.dtype)
-    cell, points = (side / cells)[:, None, None], points[:, None, None]
-    # added up in the operator's order, so that points on the rim of the map fall on the same side
-    position = start[:, None, None] + torch.arange(cells, dtype=start.dtype)[:, None] * cell
-    position = position + (step + 0.5) * cell / points.clamp(min=1)  # (R, cells, points)
     length = length[:, None, None]
-    used = (step < points) & (position >= -1) & (position <= length) & (length > 0)
+    position, used, points = _points(start, side, length, cells, sampling_ratio)
+    if position.shape[2] == 0:
+        return _Axis(*start.new_zeros(2, len(start), cells, dtype=torch.int32), start.new_zeros(len(start), cells, 1))
     last = (length - 1).clamp(min=0).to(start.dtype)
     position = torch.minimum(position.where(used, 0).clamp(min=0), last)  # no NaN may become an index
     low = position.floor()
     high = torch.minimum(low + 1, last)
-    if len(step) == 0:
-        return _Axis(*start.new_zeros(2, len(start), cells, dtype=torch.int32), start.new_zeros(len(start), cells, 1))
     first = low.where(used, torch.inf).amin(2)
     count = (high.where(used, -torch.inf).amax(2) - first + 1).clamp(min=0).int()  # of none -inf
     first = first.where(count > 0, 0)
@@ -214,7 +228,8 @@ def roi_align_levels_cpu(
     """
     settings = _Settings(tuple(output_size), tuple(scales), sampling_ratio, aligned)
     wide = torch.promote_types(features[0].dtype, torch.float32)
-    return _RoIAlign.apply(rois.detach().to(wide).nan_to_num(), levels, settings, *features)
+    rois = rois.detach().to(wide).nan_to_num(posinf=FAR, neginf=-FAR).clamp(-FAR, FAR)
+    return _RoIAlign.apply(rois, levels, settings, *features)
 
 
 def roi_align_cpu(

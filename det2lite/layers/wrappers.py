@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from det2lite.layers.batch_norm import FrozenBatchNorm2d
-from det2lite.layers.packed import Kept, convolve, pack_convolution, packed_precision
+from det2lite.layers.packed import KeepsMade, convolve, pack_convolution
 from det2lite.structures.image_list import move_device_like, shapes_to_tensor
 
 __all__ = [
@@ -75,7 +75,7 @@ def fold_norm(
     return (weight * scale.view(-1, 1, 1, 1)).to(weight.dtype), moved.to(weight.dtype)
 
 
-class Conv2d(torch.nn.Conv2d):
+class Conv2d(KeepsMade, torch.nn.Conv2d):
     """`torch.nn.Conv2d` with a normalisation and an activation behind it.
 
     norm: a Module, registered as `norm`; a FrozenBatchNorm2d is folded into the weights on the fly, which
@@ -91,18 +91,12 @@ class Conv2d(torch.nn.Conv2d):
         super().__init__(*args, **kwargs)
         self.norm = norm
         self.activation = activation
-        self._folds, self._packs = Kept(), Kept()
-
-    def train(self, mode: bool = True):
-        self._folds.drop()
-        self._packs.drop()
-        return super().train(mode)
 
     def forward(self, x):
         if not torch.jit.is_scripting():
             apart = not self.folds_norm and not torch.is_grad_enabled() and _is_float32_on_cpu(x)
-            precision = None if apart else packed_precision(x, self.weight, self.bias)
-            if precision is not None and self._is_plain(x):
+            precision = self.precision_to_pack(x)
+            if precision is not None and not apart and self._is_plain(x):
                 return self._forward_packed(x, precision)
             if type(self.norm) is FrozenBatchNorm2d and not apart:
                 x = self._conv_forward(x, *self._folded())
@@ -133,8 +127,8 @@ class Conv2d(torch.nn.Conv2d):
             bias = shift if self.bias is None else self.bias * scale + shift
             return weight * scale.to(weight.dtype).view(-1, 1, 1, 1), bias.to(weight.dtype)
         # what is made in inference mode cannot serve training later
-        sources = (weight, self.bias, *norm.buffers())
-        return self._folds.get(sources, torch.is_inference_mode_enabled(), self._fold)
+        about = (norm.eps, torch.is_inference_mode_enabled())
+        return self.keep((weight, self.bias, *norm.buffers()), about, self._fold)
 
     @torch.no_grad()
     def _fold(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,13 +143,13 @@ class Conv2d(torch.nn.Conv2d):
     def _forward_packed(self, x: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
         folds = type(self.norm) is FrozenBatchNorm2d
         sources = (self.weight, self.bias, *(self.norm.buffers() if folds else ()))
+        about = (precision, folds and self.norm.eps, torch.is_inference_mode_enabled())
 
         def pack() -> tuple[torch.Tensor, torch.Tensor | None]:
             weight, bias = self._fold() if folds else (self.weight, self.bias)
             return pack_convolution(self, weight, bias, precision, x.shape)
 
-        packed = self._packs.get(sources, (precision, torch.is_inference_mode_enabled()), pack)
-        x = convolve(self, x.to(precision), *packed)
+        x = convolve(self, x.to(precision), *self.keep(sources, about, pack))
         if self.norm is not None and not folds:
             x = self.norm(x)
         return x if self.activation is None else self.activation(x)

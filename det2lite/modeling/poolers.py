@@ -5,6 +5,7 @@ from typing import List  # noqa: UP035 - TorchScript reads the annotations
 
 import torch
 from torch import nn
+from torch.nn.modules.utils import _pair
 from torchvision.ops import RoIPool, roi_pool
 
 from det2lite.layers import ROIAlign, ROIAlignRotated, nonzero_of_count, shapes_to_tensor
@@ -98,6 +99,13 @@ def _build_level_pooler(pooler_type: str, output_size: tuple[int, int], scale: f
     raise BadValue(f"POOLER_TYPE {pooler_type!r} is not one of ROIAlign, ROIAlignV2, ROIPool, ROIAlignRotated")
 
 
+def _alike(poolers: nn.ModuleList) -> bool:
+    """Whether these are ROIAligns that differ in their scale only, and nobody watches them."""
+    if any(type(pooler) is not ROIAlign or pooler._forward_hooks or pooler._forward_pre_hooks for pooler in poolers):
+        return False
+    return len({(_pair(p.output_size), p.sampling_ratio, p.aligned) for p in poolers}) == 1
+
+
 class ROIPooler(nn.Module):
     """Pools each box to `output_size` from one of several feature maps.
 
@@ -152,8 +160,10 @@ class ROIPooler(nn.Module):
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
         if not torch.jit.is_scripting():
-            if table_pays(x[0]) and all(type(pooler) is ROIAlign for pooler in self.level_poolers):
-                return self._pool_at_once(x, rois, levels)
+            if table_pays(x[0]) and _alike(self.level_poolers):
+                first, scales = self.level_poolers[0], [pooler.spatial_scale for pooler in self.level_poolers]
+                grid = _pair(first.output_size)
+                return roi_align_levels_cpu(x, rois, levels, grid, scales, first.sampling_ratio, first.aligned)
         indices = _indices_of_levels(levels, len(x))
         if not torch.jit.is_scripting():
             if not torch.jit.is_tracing():
@@ -164,8 +174,3 @@ class ROIPooler(nn.Module):
             index = indices[level]
             output.index_put_((index,), pooler(x[level], rois[index]))
         return output
-
-    @torch.jit.unused
-    def _pool_at_once(self, x: List[torch.Tensor], rois: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:  # noqa: UP006
-        first, scales = self.level_poolers[0], [pooler.spatial_scale for pooler in self.level_poolers]
-        return roi_align_levels_cpu(x, rois, levels, self.output_size, scales, first.sampling_ratio, first.aligned)

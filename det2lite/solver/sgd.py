@@ -53,6 +53,9 @@ class SGD(torch.optim.SGD):
         with torch.no_grad():
             self._align_layouts()
         super().step()
+        # the kernel does not say what it wrote: who keeps something made of the weights would take it for valid
+        changed = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        torch.autograd.graph.increment_version(changed)
         return loss
 
     def _align_layouts(self) -> None:

@@ -8,11 +8,12 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from det2lite.layers import Conv2d, FrozenBatchNorm2d, get_norm, linear, packed, wrappers
 from det2lite.layers.linear import FastLinear
-from det2lite.layers.packed import Kept
+from det2lite.solver.sgd import SGD
 
 pytestmark = pytest.mark.skipif(not packed.has_operators(), reason="torch without oneDNN's operators")
 
@@ -96,59 +97,101 @@ def test_values_that_are_not_finite_stay_that(calls, autocast):
     assert len(calls) == 4
 
 
-def change_parameter(conv):
+def new_parameter(conv):
     conv.weight = nn.Parameter(conv.weight + 1)
 
 
-def change_in_place(conv):
-    conv.weight.add_(1)
+def new_data(conv):
+    for _ in range(2):  # the second comes to lie where the first was
+        conv.weight.data = conv.weight.data * 1.1
 
 
-def change_bias(conv):
-    conv.bias.fill_(3)
-
-
-def change_all(conv):
+def new_state(conv):
     conv.load_state_dict({name: value + 1 for name, value in conv.state_dict().items()})
 
 
-def change_behind_the_back(conv):
-    conv.weight.data.add_(1)
+def not_counted(conv):
+    conv.weight.detach().numpy()[:] += 1
+
+
+def a_single_element(conv):
+    conv.weight.data[0, 0, 0, 1] += 1
     conv.eval()
 
 
-@pytest.mark.parametrize("change", [change_parameter, change_in_place, change_bias, change_all, change_behind_the_back])
+def a_step(conv):
+    conv.weight.grad = torch.ones_like(conv.weight)
+    SGD([conv.weight], lr=0.1).step()
+
+
+def another_stride(conv):
+    conv.stride, conv.padding, conv.dilation = 2, 1, 1
+
+
+CHANGES = [
+    *(new_parameter, new_data, new_state, not_counted, a_single_element, a_step, another_stride),
+    lambda conv: conv.weight.add_(1),
+    lambda conv: conv.bias.fill_(3),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_weights_are_packed_again_after_a_change(calls, change, mode):
-    conv, x = Conv2d(16, 16, 3).eval(), image(1, 16, 6, 6)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_weights_are_packed_again_after_a_change(calls, change, mode, memory_format):
+    conv, x = Conv2d(32, 32, 3).to(memory_format=memory_format), image(1, 32, 6, 6)
     with mode():
         before = conv(x)
         assert torch.equal(conv(x), before)
-    with torch.no_grad():
-        change(conv)
-    with mode():
-        after = conv(x)
-    assert not torch.allclose(after, before)
-    torch.testing.assert_close(after, F.conv2d(x, conv.weight, conv.bias))
-    assert len(calls) == 3
+    for _ in range(3):
+        with torch.no_grad():
+            change(conv)
+        with mode():
+            after = conv(x)
+        want = F.conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding)
+        torch.testing.assert_close(after, want, rtol=1e-4, atol=1e-4)
+    assert after.shape != before.shape or not torch.allclose(after, before)
+    assert len(calls) == 5
+
+
+@pytest.mark.parametrize("norm", [None, "frozen"])
+def test_what_is_recomputed_in_training_has_the_weights_of_its_step(calls, norm):
+    torch.manual_seed(0)
+    model = nn.Sequential(Conv2d(16, 16, 3, norm=norm and frozen(16)), nn.Flatten(), FastLinear(256, 4))
+    other, x = copy.deepcopy(model), image(2, 16, 6, 6).requires_grad_()
+    losses = {}
+    for part, reentrant in ((model, True), (other, False)):
+        optimizer = SGD(part.parameters(), lr=0.1)
+        for _ in range(4):
+            loss = checkpoint(part, x, use_reentrant=reentrant).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.setdefault(reentrant, []).append(loss.item())
+    assert calls  # the reentrant kind computes first without gradients
+    assert losses[True] == pytest.approx(losses[False], rel=1e-4)
+
+
+def kept(layer):
+    return packed._KEPT.get(layer)
 
 
 @torch.no_grad()
-def test_weights_are_packed_once():
-    made, kept, source = [], Kept(), torch.ones(2)
-
-    def make():
-        made.append(1)
-        return len(made)
-
-    assert [kept.get([source, None], "about", make) for _ in range(3)] == [1, 1, 1]
-    assert kept.get([source, None], "another", make) == 2
-    assert kept.get([source.clone(), None], "another", make) == 3
-    kept.drop()
-    assert kept.get([source, None], "another", make) == 4
-    with torch.inference_mode():
-        uncounted = torch.ones(2)
-    assert [kept.get([uncounted], None, make) for _ in range(2)] == [5, 6]
+def test_packed_once_and_freed(calls):
+    conv, x = Conv2d(16, 16, 3, norm=frozen(16)), image(1, 16, 6, 6)
+    conv(x)
+    made = kept(conv).made
+    conv(x)
+    assert kept(conv).made is made
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        conv(x)
+    assert kept(conv).made is not made
+    conv.norm.eps = 1.0
+    torch.testing.assert_close(conv(x), conv.norm(F.conv2d(x, conv.weight, conv.bias)))
+    for free in (conv.train, conv.double, conv.float, lambda: unpacked(conv, x)):
+        conv.float()(x)
+        free()
+        assert kept(conv) is None
 
 
 class Scaled(nn.Module):

@@ -11,6 +11,8 @@ ROIS = [
     [1, 0, 0, 80, 60],
     [1, 17.3, 20.1, 18.2, 58.8],
     [0, -50, -60, 120, 100],  # larger than the image
+    [1, -900, -3000, 2000, 1500],  # far larger
+    [0, -70, 10, 5000, 50],
     [1, 5, 5, 5, 5],  # no area
     [0, 75, 55, 110, 110],  # half outside
     [0, -40, -40, -20, -20],  # all outside
@@ -20,7 +22,7 @@ ROIS = [
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-@pytest.mark.parametrize("sampling_ratio", [0, 1, 2])
+@pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 9])
 @pytest.mark.parametrize("output_size", [(7, 7), (14, 3), (1, 1)])
 def test_equals_torchvision(aligned, sampling_ratio, output_size):
     torch.manual_seed(0)
@@ -66,8 +68,9 @@ def test_half_precision_features_keep_exact_boxes():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
 def test_absurd_boxes_do_no_harm(bad):
     features = torch.rand(1, 4, 6, 6)
-    for roi in ([0, 0, 0, bad, 3], [0, bad, 0, 3, 3], [0, -bad, -bad, bad, bad]):
-        assert roi_align_cpu(features, torch.tensor([roi]), (2, 2), 1.0, 0, True).shape == (1, 4, 2, 2)
+    for roi in ([0, 0, 0, bad, 3], [0, bad, 0, 3, 3], [0, -bad, -bad, bad, bad], [0, bad, 0, bad, 3]):
+        for scale in (0.5, 1.0, 2.0):
+            assert roi_align_cpu(features, torch.tensor([roi]), (2, 2), scale, 0, True).shape == (1, 4, 2, 2)
 
 
 def test_nothing():
@@ -99,7 +102,7 @@ def test_boxes_of_several_levels(monkeypatch, at_once, dtype):
     monkeypatch.setattr(module, "AT_ONCE", at_once)
     torch.manual_seed(0)
     features = [torch.rand(2, 5, 30 >> i, 40 >> i, dtype=dtype, requires_grad=True) for i in range(3)]
-    rois, levels = torch.tensor(ROIS), torch.tensor([0, 2, 0, 1, -1, 2, 0, 1, 0])
+    rois, levels = torch.tensor(ROIS), torch.tensor([0, 2, 0, 1, 2, 0, -1, 2, 0, 1, 0])
     got = roi_align_levels_cpu(features, rois, levels, (3, 2), [1 / 2, 1 / 4, 1 / 8], 0, True)
     wide = [x.detach().to(torch.promote_types(dtype, torch.float32)).requires_grad_() for x in features]
     want = torch.zeros(len(rois), 5, 3, 2, dtype=wide[0].dtype)
@@ -107,7 +110,7 @@ def test_boxes_of_several_levels(monkeypatch, at_once, dtype):
         if level >= 0:
             roi = rois[i : i + 1].to(want.dtype)
             want[i] = torchvision.ops.roi_align(wide[level], roi, (3, 2), 0.5 / 2**level, 0, True)[0]
-    assert got.is_contiguous() and got.dtype == dtype and got[4].count_nonzero() == 0
+    assert got.is_contiguous() and got.dtype == dtype and got[6].count_nonzero() == 0
     torch.testing.assert_close(got, want.to(dtype))
     weight = torch.rand_like(got)
     gradients = torch.autograd.grad((got * weight).sum(), features)

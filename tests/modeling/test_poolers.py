@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from det2lite.modeling import poolers
 from det2lite.modeling.poolers import ROIPooler, assign_boxes_to_levels, convert_boxes_to_pooler_format
 from det2lite.structures import Boxes, RotatedBoxes
 from det2lite.utils.errors import BadValue
@@ -129,3 +130,33 @@ def test_boxes_keep_their_order_and_their_gradients_across_levels():
     torch.testing.assert_close(
         torch.autograd.grad((together * weight).sum(), features), torch.autograd.grad((apart * weight).sum(), features)
     )
+
+
+def test_levels_with_settings_of_their_own(monkeypatch):
+    torch.manual_seed(0)
+    features = [torch.rand(1, 16, side, side) for side in (64, 32, 16)]
+    boxes = [squares(30, 120, 230)]
+
+    def check(change):
+        pooler = ROIPooler(7, [1 / 4, 1 / 8, 1 / 16], 2, "ROIAlignV2")
+        change(pooler.level_poolers)
+        with monkeypatch.context() as patch:
+            patch.setattr(poolers, "table_pays", lambda features: False)
+            want = pooler(features, boxes)
+        assert want.shape[2] == pooler.level_poolers[0].output_size[0]
+        torch.testing.assert_close(pooler(features, boxes), want)
+
+    check(lambda levels: None)
+    check(lambda levels: setattr(levels[1], "sampling_ratio", 1))
+    check(lambda levels: setattr(levels[2], "aligned", False))
+    seen = []
+    check(lambda levels: levels[1].register_forward_hook(lambda *_: seen.append(1)))
+    assert len(seen) == 2
+
+    def all_of_another_size(levels):
+        for level in levels:
+            level.output_size = (3, 3)
+
+    pooler = ROIPooler(7, [1 / 4, 1 / 8, 1 / 16], 2, "ROIAlignV2")
+    all_of_another_size(pooler.level_poolers)
+    assert pooler(features, boxes).shape == (3, 16, 3, 3)

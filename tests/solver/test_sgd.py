@@ -64,3 +64,11 @@ def test_a_copy_steps_alike():
     model[0].grad = torch.ones(1)
     optimizer.step()
     assert model[0].item() == 0.5 and parameter.item() == 1.0
+
+
+def test_a_step_counts_as_a_change_of_what_it_changes():
+    trained, other = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    trained.grad = torch.ones(2)
+    before = trained._version, other._version
+    SGD([trained, other], lr=0.1).step()
+    assert trained._version > before[0] and other._version == before[1]
