@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import part
+from benchmarks.common import part, timed
 
 INPUTS = Path(__file__).resolve().parents[1] / "tests" / "parity" / "inputs"
 CONFIDENCE = 4  # scale of the weights of the classes' scores: large enough for as many detections as are kept
@@ -187,8 +187,10 @@ def work(job: Callable[[], Any]) -> float:
         return 2 * of_deformed(x, weight, out_shape=gradient)
 
     # what has an operator of its own
-    formulas = {torch.ops.torchvision.deform_conv2d: of_deformed}
-    formulas[torch.ops.torchvision._deform_conv2d_backward] = of_deformed_gradients
+    formulas = {
+        torch.ops.torchvision.deform_conv2d: of_deformed,
+        torch.ops.torchvision._deform_conv2d_backward: of_deformed_gradients,
+    }
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         formulas[torch.ops.mkldnn._linear_pointwise] = of_linear
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
@@ -207,8 +209,6 @@ def prepare_peak(precision: str, args: Any) -> Callable[[], float]:
 
     It is made as a product and as a convolution, and the faster one counts.
     """
-    from benchmarks.common import timed
-
     use_device(args)
     side = 8192 if args.device.startswith("cuda") else 3072
     dtype = PRECISIONS[precision] or torch.float32

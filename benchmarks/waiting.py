@@ -1,11 +1,14 @@
 #!/usr/bin/env python
 """How long a training waits for its data: `data_time` as a share of `time`, by the trainer's own clocks.
 
-export DETECTRON2_DATASETS=/data
-python -m benchmarks.waiting --device cuda --images 16 --workers 8 SOLVER.AMP.ENABLED True
-python -m benchmarks.waiting --images 2 --workers 1 --iterations 20 INPUT.MIN_SIZE_TRAIN 480,
+    export DETECTRON2_DATASETS=/data
+    python -m benchmarks.waiting --device cuda --images 16 --workers 8 SOLVER.AMP.ENABLED True
+    python -m benchmarks.waiting --images 2 --workers 1 --iterations 20 INPUT.MIN_SIZE_TRAIN 480,
+
+Medians of all iterations but the first tenth.
 """
 
+import json
 import statistics
 import tempfile
 
@@ -19,7 +22,7 @@ def parse_arguments():
     parser.add_argument("--dataset", default="coco_2017_train", help="a registered name (default: %(default)s)")
     parser.add_argument("--images", type=int, default=16, help="in a batch (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=8, help="processes that load (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=100, help="the first tenth does not count (default: 100)")
+    parser.add_argument("--iterations", type=int, default=100, help="of the training (default: 100)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the package's config")
     return parser.parse_args()
@@ -50,6 +53,9 @@ def main():
         waits, takes = zip(*(waiting(args, folder) for _ in range(args.rounds)), strict=True)
     print(f"\nwaiting, {args.config}, {args.images} images, {args.workers} workers, {args.device}\n{machine()}\n")
     wait, take = statistics.median(waits), statistics.median(takes)
+    if args.output:
+        with open(args.output, "w", encoding="utf-8") as file:
+            json.dump({"machine": machine(), "data_time": waits, "time": takes}, file, indent=1)
     print(f"data_time {wait:.4g} s of {take:.4g} s an iteration: {wait / take:.2%}")
 
 

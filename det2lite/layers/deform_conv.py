@@ -33,13 +33,12 @@ def _deform_conv(input, offset, weight, bias, mask, settings) -> torch.Tensor:
     """settings: stride, padding, dilation. Half precision is computed in float32 on the CPU, as by autocast on CUDA."""
     dtype = input.dtype
     if input.device.type == "cpu":
-        input, offset, weight, bias, mask = map(_in_float32, (input, offset, weight, bias, mask))
+        input, offset, weight, bias, mask = map(_at_least_float32, (input, offset, weight, bias, mask))
     return deform_conv2d(input, _readable(offset), weight, bias, *map(_pair, settings), mask).to(dtype)
 
 
-def _in_float32(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    half = tensor is not None and tensor.dtype in (torch.float16, torch.bfloat16)
-    return tensor.float() if half else tensor
+def _at_least_float32(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None else tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _readable(offset: torch.Tensor) -> torch.Tensor:

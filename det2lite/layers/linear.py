@@ -29,8 +29,7 @@ class FastLinear(KeepsMade, nn.Linear):
         return F.linear(input, self.weight, self.bias)
 
     def _forward_packed(self, input: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
-        about = (precision, torch.is_inference_mode_enabled())
-        packed = self.keep((self.weight, self.bias), about, lambda: pack_linear(self, precision, len(input)))
+        packed = self.keep((self.weight, self.bias), precision, lambda: pack_linear(self, precision, len(input)))
         return multiply(input.to(precision), *packed)
 
     def _get_name(self) -> str:

@@ -22,7 +22,6 @@ __all__ = [
     "multiply",
     "pack_convolution",
     "pack_linear",
-    "packed_precision",
 ]
 
 _OPERATORS = torch.ops.mkldnn
@@ -55,6 +54,8 @@ class KeepsMade(nn.Module):
         # nobody counts changes of tensors that were made in inference mode
         if _get_current_dispatch_mode() is not None or any(t.is_inference() for t in tensors):
             return make()
+        # what is made in inference mode cannot serve training later
+        about = (about, torch.is_inference_mode_enabled())
         state = [about, *((t.data_ptr(), t._version, t.dtype, t.device, t.shape, t.stride()) for t in tensors)]
         kept = _KEPT.get(self)
         # fused optimizers and collectives are not counted; a look at values in a GPU would wait for it
@@ -68,9 +69,14 @@ class KeepsMade(nn.Module):
         _KEPT.pop(self, None)
 
     def precision_to_pack(self, x: torch.Tensor) -> torch.dtype | None:
-        """As `packed_precision`; drops what is kept where the weight is about to be trained."""
+        """The type to compute in with packed weights; None where torch's own operator is to be used.
+
+        That is where gradients are wanted, off the CPU, in exports, where operators are counted, replaced or
+        transformed (`torch.func`), and where a parameter is none of its own, such as one that a parametrisation makes.
+        What is kept is dropped where the weight is about to be trained.
+        """
         if not torch.is_grad_enabled():
-            return packed_precision(x, self.weight, self.bias)
+            return _packed_precision(x, self.weight, self.bias)
         if self.weight.requires_grad and not torch.compiler.is_compiling():
             self.drop()
         return None
@@ -92,15 +98,13 @@ def _some_elements(t: torch.Tensor) -> torch.Tensor:
     return t[:: max(1, len(t) // NUM_SAMPLES)]
 
 
-def packed_precision(x: torch.Tensor, *parameters: torch.Tensor | None) -> torch.dtype | None:
-    """The type that a layer computes in with packed weights; None where torch's own operator is to be used.
-
-    That is where gradients are wanted, off the CPU, in exports, where operators are counted, replaced or transformed
-    (`torch.func`), and where a parameter is none of its own, such as one that a parametrisation makes.
-    """
-    if torch.is_grad_enabled() or forward_ad._current_level >= 0:
-        return None
-    if torch.jit.is_tracing() or torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+def _packed_precision(x: torch.Tensor, *parameters: torch.Tensor | None) -> torch.dtype | None:
+    if (
+        forward_ad._current_level >= 0
+        or torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
+        or _get_current_dispatch_mode() is not None
+    ):
         return None
     plain = type(x) is torch.Tensor and not is_functorch_wrapped_tensor(x) and x.device.type == "cpu"
     if not plain or x.numel() == 0 or not has_operators():

@@ -122,11 +122,11 @@ def _reads(corner: torch.Tensor, width: torch.Tensor, rows: _Axis, columns: _Axi
 def _table(features: Sequence[torch.Tensor]) -> torch.Tensor:
     """All levels (N, C, H, W) as rows (T, C), those of one image and line one after the other, in float32 or 64."""
     lines = [x.permute(0, 2, 3, 1) for x in features]
-    half = features[0].dtype in (torch.float16, torch.bfloat16)
-    if len(lines) == 1 and not half:
+    wide = torch.promote_types(features[0].dtype, torch.float32)
+    if len(lines) == 1 and lines[0].dtype == wide:
         return lines[0].reshape(-1, lines[0].shape[3])
     channels, sizes = lines[0].shape[3], [x[..., 0].numel() for x in lines]
-    table = lines[0].new_empty(sum(sizes), channels, dtype=torch.float32 if half else None)
+    table = lines[0].new_empty(sum(sizes), channels, dtype=wide)
     for part, level in zip(table.split(sizes), lines, strict=True):
         part.view(level.shape).copy_(level)
     return table

@@ -126,9 +126,7 @@ class Conv2d(KeepsMade, torch.nn.Conv2d):
             scale, shift = norm.scale_and_shift()  # (C,), (C,)
             bias = shift if self.bias is None else self.bias * scale + shift
             return weight * scale.to(weight.dtype).view(-1, 1, 1, 1), bias.to(weight.dtype)
-        # what is made in inference mode cannot serve training later
-        about = (norm.eps, torch.is_inference_mode_enabled())
-        return self.keep((weight, self.bias, *norm.buffers()), about, self._fold)
+        return self.keep((weight, self.bias, *norm.buffers()), norm.eps, self._fold)
 
     @torch.no_grad()
     def _fold(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,7 +141,7 @@ class Conv2d(KeepsMade, torch.nn.Conv2d):
     def _forward_packed(self, x: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
         folds = type(self.norm) is FrozenBatchNorm2d
         sources = (self.weight, self.bias, *(self.norm.buffers() if folds else ()))
-        about = (precision, folds and self.norm.eps, torch.is_inference_mode_enabled())
+        about = (precision, folds and self.norm.eps)
 
         def pack() -> tuple[torch.Tensor, torch.Tensor | None]:
             weight, bias = self._fold() if folds else (self.weight, self.bias)

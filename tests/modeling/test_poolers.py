@@ -153,10 +153,7 @@ def test_levels_with_settings_of_their_own(monkeypatch):
     check(lambda levels: levels[1].register_forward_hook(lambda *_: seen.append(1)))
     assert len(seen) == 2
 
-    def all_of_another_size(levels):
-        for level in levels:
-            level.output_size = (3, 3)
-
     pooler = ROIPooler(7, [1 / 4, 1 / 8, 1 / 16], 2, "ROIAlignV2")
-    all_of_another_size(pooler.level_poolers)
+    for level in pooler.level_poolers:
+        level.output_size = (3, 3)
     assert pooler(features, boxes).shape == (3, 16, 3, 3)
